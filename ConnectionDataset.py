@@ -1,0 +1,161 @@
+"""Sentence pairs as token ids, tokenised once, and the packed batches that are made of them.
+
+Knows the row order of an epoch and the layout of a batch. A `PackedBatch` lays sentences end to end, with no padding:
+
+>>> batch = pack([np.array([101, 7, 102]), np.array([101, 102])])
+>>> batch.input_ids.tolist(), batch.position_ids.tolist()  # sorted by length, the shortest first
+([101, 102, 101, 7, 102], [0, 1, 0, 1, 2])
+>>> batch.lengths.tolist(), batch.order.tolist(), batch.groups  # order[i]: where sentence i lies
+([2, 3], [1, 0], [(2, 1), (3, 1)])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from connection.randomness import ROW_ORDER, derive
+
+
+@dataclass
+class PackedBatch:
+    """N sentences of T tokens in all, laid end to end and sorted by length.
+
+    input_ids: (T,) int32. position_ids: (T,) int64, each token's place in its sentence. lengths: (N,) int64, in packed
+    order. order: (N,) int64, `order[i]` is the packed place of the i-th sentence given. groups: (length, count) of each
+    run of equally long sentences, in packed order: what attention and pooling go by.
+    For B pairs, N = 2B: the first B sentences given are sentence1, the last B sentence2; then scores: (B,) float32
+    and rows: (B,) int64, the pairs' rows in their dataset.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    lengths: Tensor
+    order: Tensor
+    groups: list[tuple[int, int]]
+    scores: Tensor | None = None
+    rows: Tensor | None = None
+
+    def to(self, device: torch.device) -> PackedBatch:
+        """The batch with what the encoder and the loss read on `device`; lengths and rows stay where they are."""
+        moved = [tensor.to(device, non_blocking=True) for tensor in (self.input_ids, self.position_ids, self.order)]
+        scores = None if self.scores is None else self.scores.to(device, non_blocking=True)
+        return PackedBatch(moved[0], moved[1], self.lengths, moved[2], self.groups, scores, self.rows)
+
+
+def pack(sentences: Sequence[np.ndarray]) -> PackedBatch:
+    """Lay N sentences (token ids, each of one token or more) end to end, the shortest first."""
+    lengths = np.fromiter((len(ids) for ids in sentences), dtype=np.int64, count=len(sentences))  # (N,)
+    packed = np.argsort(lengths, kind="stable")  # (N,) packed[j]: the sentence at packed place j
+    order = np.empty_like(packed)
+    order[packed] = np.arange(len(packed))
+    lengths = lengths[packed]
+    ends = np.cumsum(lengths)
+    positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)  # (T,)
+    distinct, counts = np.unique(lengths, return_counts=True)
+    return PackedBatch(
+        input_ids=torch.from_numpy(np.concatenate([sentences[i] for i in packed]).astype(np.int32, copy=False)),
+        position_ids=torch.from_numpy(positions),
+        lengths=torch.from_numpy(lengths),
+        order=torch.from_numpy(order),
+        groups=list(zip(distinct.tolist(), counts.tolist(), strict=True)),
+    )
+
+
+@dataclass(frozen=True)
+class TokenisedPair:
+    """One pair: token ids of both sentences, (T1,) and (T2,) int32, its score from 0 to 1, its row in the dataset."""
+
+    ids1: np.ndarray
+    ids2: np.ndarray
+    score: float
+    row: int
+
+
+def pack_pairs(pairs: Sequence[TokenisedPair]) -> PackedBatch:
+    """Both sides of B pairs as one packed batch of 2B sentences: the first B are sentence1, the last B sentence2."""
+    batch = pack([pair.ids1 for pair in pairs] + [pair.ids2 for pair in pairs])
+    batch.scores = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
+    batch.rows = torch.tensor([pair.row for pair in pairs])
+    return batch
+
+
+class ConnectionDataset(Dataset):
+    """Pairs of sentences as token ids. Each distinct sentence is tokenised once, when the dataset is made.
+
+    ids: (all tokens of the distinct sentences,) int32, and offsets: (S + 1,) int64: sentence s is
+    `ids[offsets[s]:offsets[s + 1]]`. sides: (n, 2) int64, the two sentences of each pair. scores: (n,) float32.
+    cut: how many distinct sentences were longer than the tokeniser's limit.
+    """
+
+    def __init__(
+        self,
+        sentences1: Sequence[str],
+        sentences2: Sequence[str],
+        scores: Sequence[float],
+        tokenize: Callable[[list[str]], tuple[list[np.ndarray], int]],
+    ):
+        """tokenize: sentences → (token ids of each, how many were cut), as `ConnectionBert.tokenize`."""
+        number = {sentence: i for i, sentence in enumerate(dict.fromkeys([*sentences1, *sentences2]))}
+        tokens, self.cut = tokenize(list(number))
+        self.ids = np.concatenate(tokens).astype(np.int32, copy=False)
+        self.offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])])
+        columns = [[number[sentence] for sentence in side] for side in (sentences1, sentences2)]
+        self.sides = np.array(columns, dtype=np.int64).T
+        self.scores = np.asarray(scores, dtype=np.float32)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def sentence(self, number: int) -> np.ndarray:
+        """Token ids of a distinct sentence, (T,) int32."""
+        return self.ids[self.offsets[number] : self.offsets[number + 1]]
+
+    def __getitem__(self, row: int) -> TokenisedPair:
+        side1, side2 = self.sides[row]
+        return TokenisedPair(self.sentence(side1), self.sentence(side2), float(self.scores[row]), int(row))
+
+    @property
+    def sentences(self) -> list[np.ndarray]:
+        """Token ids of every distinct sentence."""
+        return [self.sentence(number) for number in range(len(self.offsets) - 1)]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one epoch: of both sentences of every pair, repeats counted each time."""
+        return int(np.diff(self.offsets)[self.sides].sum())
+
+
+class EpochBatches(Sampler[list[int]]):
+    """The rows of each batch of one epoch: every row once, the last batch may be smaller.
+
+    The order is a function of (seed, epoch, row) alone: the rows sorted by 64 derived bits. It is the same on every
+    machine and version, and whatever was drawn before.
+    """
+
+    def __init__(self, row_count: int, batch_size: int, seed: int, epoch: int):
+        bits = derive(seed, ROW_ORDER, epoch, np.arange(row_count))
+        self.order = np.argsort(bits, kind="stable")
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self.order), self.batch_size):
+            yield self.order[start : start + self.batch_size].tolist()
+
+
+def epoch_loader(dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int) -> DataLoader:
+    """Packed batches of one epoch, in its order."""
+    return DataLoader(
+        dataset,
+        batch_sampler=EpochBatches(len(dataset), batch_size, seed, epoch),
+        collate_fn=pack_pairs,
+        generator=torch.Generator(),  # a loader draws a number at every start: not from torch's own generator
+    )

@@ -1,0 +1,350 @@
+"""Fine-tune a siamese BERT (Sentence-BERT) on your own sentence pairs, so that cosine similarity follows your scores.
+
+Edit the constants below and run:  python bertFineTuningWithConnectionData.py
+Each constant is also a flag for one run, for instance:  --train-file pairs.csv --epochs 2
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from connection import UserMistake
+from connection.requirements import check_requirements
+from connection.settings import Settings, read_settings, run_script
+
+if TYPE_CHECKING:
+    from connection.evaluation import Evaluation
+    from connection.report import Training
+    from connection.run import Run
+    from connection.splits import Splits
+    from ConnectionBert import ConnectionBert
+    from ConnectionDataset import ConnectionDataset, PackedBatch
+
+# torch and what builds on it are imported inside the functions: a wrong flag, a missing package or a bad row in a file
+# is answered in a second, not after torch has loaded.
+
+# --- encoder ---
+
+# Folder of the encoder to start from: config.json, vocab.txt (or tokenizer.json) and model.safetensors (or
+# pytorch_model.bin). A plain BERT, or a folder that this project or sentence-transformers saved.
+ENCODER = "transformers/bert/bert-base-uncased"
+
+# How token vectors become one sentence vector: mean, cls or max. Empty: as the folder says, mean for a plain BERT.
+# Mean is the best start nearly always.
+POOLING = ""
+
+# Longer sentences are cut to this many tokens (a token is a word or a piece of one). At most what the encoder has
+# positions for, 512 usually. Raise it for paragraphs; time and memory grow only with what sentences really hold.
+MAX_TOKENS = 128
+
+# --- data ---
+
+# Files of pairs to learn from, to choose the best weights by, and to test the result on. CSV or TSV.
+# Empty DEV_FILE: a share of the training pairs is split off. Empty TEST_FILE: no test.
+TRAIN_FILE = "data/connections-train.csv"
+
+# Pairs that choose the best weights; never trained on. Empty: DEV_SHARE of the training pairs.
+DEV_FILE = "data/connections-dev.csv"
+
+# Pairs for the final figures; neither trained on nor chosen by. Empty: no test.
+TEST_FILE = "data/connections-test.csv"
+
+# Column of the first sentence: its name in the header, or its number, counting from 1, in files without a header.
+SENTENCE1_COLUMN = "sentence1"
+
+# Column of the second sentence, likewise.
+SENTENCE2_COLUMN = "sentence2"
+
+# Column of the score, likewise. The higher, the more alike the two sentences are meant to be.
+SCORE_COLUMN = "score"
+
+# The lowest and the highest score there can be; they become similarity 0 and 1. Use (0, 1) for yes/no labels.
+SCORE_RANGE = (0, 5)
+
+# The character between cells. Empty: by the file's ending, a comma in .csv and a tab in .tsv. ";" for many Excels.
+SEPARATOR = ""
+
+# Whether double quotes hold a cell together. False for files in which quotes are ordinary characters.
+QUOTING = True
+
+# The files' text encoding. "cp1252" or "cp949" for files that a Western or Korean Excel saved as plain CSV.
+ENCODING = "utf-8"
+
+# What to do about pairs of train that dev or test hold too: report them, drop them from train, or refuse to run.
+OVERLAP = "report"
+
+# Share of the training pairs that becomes dev where DEV_FILE is empty; no sentence is on both sides.
+DEV_SHARE = 0.1
+
+# --- training ---
+
+# What is made smaller: cosine, the squared difference between cosine similarity and score.
+LOSS = "cosine"
+
+# Times that every pair is learned from. 1 to 4 is usual; 0 only evaluates.
+EPOCHS = 4
+
+# Pairs in one step. 16 or 32 is usual; less if memory runs out.
+BATCH_SIZE = 16
+
+# Highest learning rate. 2e-5 is usual for BERT, up to 5e-5; lower it if dev gets worse from the start.
+LEARNING_RATE = 2e-5
+
+# Share of all steps over which the learning rate rises from 0; then it falls to 0 in a straight line.
+WARMUP = 0.1
+
+# Pull of the weights towards 0 in AdamW; biases and LayerNorms are left out. 0.01 is another usual value.
+WEIGHT_DECAY = 0.0
+
+# A longer gradient is shortened to this length, so that one odd batch cannot undo much. 0: never shortened.
+MAX_GRADIENT_NORM = 1.0
+
+# Every random choice follows from it: row order, dropout, the dev split. Change it to see how much luck there is.
+SEED = 42
+
+# --- running ---
+
+# Folder for what the run leaves. A finished run there is set aside under another name, never deleted.
+OUTPUT = "output/connections"
+
+# How often dev is evaluated in an epoch. More finds a better moment to stop in long epochs.
+EVALUATIONS_PER_EPOCH = 1
+
+# Stop after this many evaluations in a row without a better one. 0: never stop early.
+PATIENCE = 0
+
+# Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
+DEVICE = "auto"
+
+# Number format of the matrix products: float32, or bfloat16, which is faster on recent cards and processors.
+PRECISION = "float32"
+
+# Processor threads. 0: torch's own choice, one per core.
+THREADS = 0
+
+# True: begin anew although OUTPUT holds an unfinished or finished run; that one is set aside.
+START_OVER = False
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """One run, from files to result. Returns 0; raises UserMistake with a sentence for the person."""
+    settings = read_settings(__file__, globals(), arguments)
+    check_requirements()
+    from connection.encoder_folder import inspect_encoder
+    from connection.pairs import Layout
+    from connection.run import Run, Start, decide, describe_run, set_aside
+    from connection.splits import read_splits
+
+    # All that can be wrong with what the person gave is found here, before weights are loaded or a file is written.
+    folder = inspect_encoder(settings.ENCODER, settings.POOLING)
+    splits = read_splits(
+        settings.TRAIN_FILE,
+        settings.DEV_FILE,
+        settings.TEST_FILE,
+        Layout(
+            settings.SENTENCE1_COLUMN,
+            settings.SENTENCE2_COLUMN,
+            settings.SCORE_COLUMN,
+            settings.SCORE_RANGE,
+            settings.SEPARATOR,
+            settings.QUOTING,
+            settings.ENCODING,
+        ),
+        overlap=settings.OVERLAP,
+        dev_share=settings.DEV_SHARE,
+        seed=settings.SEED,
+    )
+    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
+    files = {name: {path.name: path} if path else {} for name, path in data_files.items()}
+    description = describe_run(settings.as_json(), {"ENCODER": folder.files} | files)
+    start = decide(settings.OUTPUT, description, start_over=settings.START_OVER)
+    if start is Start.DONE:
+        print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
+        return 0
+
+    from connection.device import prepare_device
+
+    device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
+    encoder, datasets = load(settings, splits)
+    encoder.to(device)
+    if start is Start.SET_ASIDE:
+        print(f"The run that lay in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
+    run = Run(settings.OUTPUT, description)
+    try:
+        conduct(settings, run, splits, encoder, datasets)
+    finally:
+        run.close()
+    return 0
+
+
+def load(settings: Settings, splits: Splits) -> tuple[ConnectionBert, dict[str, ConnectionDataset]]:
+    """The encoder, and train, dev and test as its token ids."""
+    from ConnectionBert import ConnectionBert
+    from ConnectionDataset import ConnectionDataset
+
+    encoder = ConnectionBert.load(settings.ENCODER, pooling=settings.POOLING, max_tokens=settings.MAX_TOKENS)
+    if encoder.max_tokens < settings.MAX_TOKENS:
+        print(f"MAX_TOKENS {settings.MAX_TOKENS} is more than the encoder has positions for: {encoder.max_tokens} is used.")
+    bert = encoder.bert.config
+    print(
+        f"Encoder: {settings.ENCODER} ({bert.num_hidden_layers} layers, hidden size {bert.hidden_size}, "
+        f"{encoder.bert.num_parameters() / 1e6:.1f} M parameters, {encoder.pooling} pooling)"
+    )
+    datasets = {}
+    for name, pairs in splits.named().items():
+        table = pairs.table
+        datasets[name] = ConnectionDataset(
+            table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"].to_numpy(), encoder.tokenize
+        )
+        if datasets[name].cut:
+            print(
+                f"{datasets[name].cut:,} sentences of {name} are longer than {encoder.max_tokens} tokens and cut (MAX_TOKENS)."
+            )
+    return encoder, datasets
+
+
+def conduct(
+    settings: Settings, run: Run, splits: Splits, encoder: ConnectionBert, datasets: dict[str, ConnectionDataset]
+) -> None:
+    """Evaluate, train, evaluate the best weights as they lie in best/, and leave the result in the run's folder."""
+    from connection.device import is_out_of_memory
+    from connection.evaluation import evaluate
+    from connection.loss import OBJECTIVES
+    from connection.report import result_text, summarise
+    from connection.splits import prediction_rows
+    from ConnectionBert import ConnectionBert
+
+    objective, held_out = OBJECTIVES[settings.LOSS], [name for name in datasets if name != "train"]
+    try:
+        before = {name: evaluate(encoder, datasets[name], objective) for name in held_out}
+        training = train(settings, run, splits, encoder, datasets, before["dev"])
+        if training.best.step is None:
+            run.keep_best(encoder.save)
+        best = ConnectionBert.load(run.best, quiet=True).to(encoder.device)
+        after = {name: evaluate(best, datasets[name], objective) for name in held_out}
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserMistake(
+            f"There is too little memory on {encoder.device}: make BATCH_SIZE ({settings.BATCH_SIZE}) or MAX_TOKENS "
+            f"({settings.MAX_TOKENS}) smaller."
+        ) from error
+    for name in held_out:
+        rows = prediction_rows(splits.named()[name], before[name].similarities, after[name].similarities)
+        run.write_table(f"predictions-{name}.csv", *rows)
+    summary = summarise(settings.ENCODER.name, encoder.device, training, before, after, splits.overlap)
+    print(result_text(training, before, after))
+    run.write_json("summary.json", summary)  # the last file: with it the run is complete
+    print(f"The best encoder lies in {run.best}")
+
+
+def train(
+    settings: Settings,
+    run: Run,
+    splits: Splits,
+    encoder: ConnectionBert,
+    datasets: dict[str, ConnectionDataset],
+    dev_before: Evaluation,
+) -> Training:
+    """The training loop. When it returns, best/ holds the best weights and the encoder the last ones."""
+    import torch
+    from tqdm import tqdm
+
+    from connection.evaluation import Best, evaluate
+    from connection.loss import OBJECTIVES
+    from connection.optimization import evaluation_steps, learning_rate_at, make_optimizer
+    from connection.randomness import STEP, derive_seed
+    from connection.report import EpochRow, Training, format_time
+    from ConnectionDataset import epoch_loader
+
+    objective, device = OBJECTIVES[settings.LOSS], encoder.device
+    optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY)
+    steps_per_epoch = math.ceil(len(datasets["train"]) / settings.BATCH_SIZE)
+    total_steps = settings.EPOCHS * steps_per_epoch
+    evaluated_steps = evaluation_steps(steps_per_epoch, settings.EVALUATIONS_PER_EPOCH)
+    training = Training(Best(), rows=[EpochRow(epoch=0)])
+    judge(run, encoder, training, dev_before)
+
+    encoder.train()
+    for epoch in range(1, settings.EPOCHS + 1):
+        print(f"\n======== Epoch {epoch} / {settings.EPOCHS} ========")
+        training.rows.append(EpochRow(epoch))
+        loader = epoch_loader(datasets["train"], settings.BATCH_SIZE, settings.SEED, epoch)
+        with tqdm(total=len(datasets["train"]), unit="pair", disable=None, dynamic_ncols=True) as bar:
+            clock = time.perf_counter()
+            for step_in_epoch, batch in enumerate(loader, start=1):
+                learning_rate = learning_rate_at(training.step, total_steps, settings.LEARNING_RATE, settings.WARMUP)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate
+                # Dropout follows from the seed and the step alone: no evaluation, log or restart can shift it.
+                torch.manual_seed(derive_seed(settings.SEED, STEP, training.step))
+                batch = batch.to(device)
+                with torch.autocast(device.type, torch.bfloat16, enabled=settings.PRECISION == "bfloat16"):
+                    embeddings = encoder(batch)  # (2B, H)
+                loss = objective(*embeddings.chunk(2), batch.scores)  # of sentence1 and of sentence2, (B, H) each
+                loss.backward()
+                norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.MAX_GRADIENT_NORM or math.inf)
+                refuse_non_finite(training.step + 1, loss.item(), norm.item(), batch, splits)
+                optimizer.step()
+                optimizer.zero_grad()
+
+                now = time.perf_counter()
+                training.count_step(len(batch.rows), len(batch.input_ids), loss.item(), now - clock)
+                run.log(
+                    {
+                        "step": training.step,
+                        "epoch": epoch,
+                        "loss": loss.item(),
+                        "learning_rate": learning_rate,
+                        "gradient_norm": norm.item(),
+                        "pairs_per_second": len(batch.rows) / (now - clock),
+                    }
+                )
+                bar.set_postfix(loss=f"{loss.item():.4f}", learning_rate=f"{learning_rate:.2e}", refresh=False)
+                bar.update(len(batch.rows))
+                clock = now
+                if step_in_epoch in evaluated_steps:
+                    judge(run, encoder, training, evaluate(encoder, datasets["dev"], objective))
+                    if 0 < settings.PATIENCE <= training.best.stale:
+                        tqdm.write(f"Stopped: {training.best.stale} evaluations without a better one (PATIENCE).")
+                        return training
+                    clock = time.perf_counter()
+        print(f"Training loss {training.rows[-1].mean_loss:.4f}. Elapsed: {format_time(training.train_seconds)}")
+    return training
+
+
+def refuse_non_finite(step: int, loss: float, gradient_norm: float, batch: PackedBatch, splits: Splits) -> None:
+    """Raise UserMistake with the step and its rows before a loss or gradient that is not finite can reach the weights."""
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
+        return
+    lines = ", ".join(str(line) for line in splits.train.table["line"].iloc[batch.rows.tolist()])
+    raise UserMistake(
+        f"Step {step}: the loss is {loss:g} and the length of its gradient {gradient_norm:g}. Training stopped before they "
+        f"reached the weights. The step's rows begin on these lines of {splits.train.path}: {lines}. Lower LEARNING_RATE, "
+        "or look for what is odd in these rows."
+    )
+
+
+def judge(run: Run, encoder: ConnectionBert, training: Training, evaluation: Evaluation) -> None:
+    """Log an evaluation of dev, tell it, and keep the weights if they are the best so far."""
+    from tqdm import tqdm
+
+    from connection.report import format_time
+
+    training.count_evaluation(evaluation)
+    run.log({"step": training.step, "epoch": training.epoch, "split": "dev"} | evaluation.as_json())
+    better = training.best.offer(training.step, evaluation.spearman)
+    if better:
+        run.keep_best(encoder.save)
+    when = f"After step {training.step:,}" if training.step else "Before training"
+    tqdm.write(
+        f"{when}: dev Spearman {evaluation.spearman:.4f}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "
+        f"({format_time(evaluation.seconds)}){', the best so far' if better and training.step else ''}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

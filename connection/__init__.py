@@ -1,0 +1,9 @@
+"""What the scripts of this project share. A file in here never imports a script."""
+
+
+class UserMistake(ValueError):
+    """Something that the person running a script can put right.
+
+    Its text is one clear sentence that names the file, row, column, value or constant and the remedy; a script prints
+    it without a traceback and exits with status 2.
+    """

@@ -1,0 +1,131 @@
+"""Train, dev and test of one run, from the constants that name them: read, held against each other, told to the person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from connection import UserMistake
+from connection.overlap import count_repeats, count_shared, split_dev, without_shared
+from connection.pairs import Layout, Pairs, read_pairs
+
+
+@dataclass
+class Splits:
+    """The pairs of a run. `overlap`: for "dev" and "test", what each shares with train, as read."""
+
+    train: Pairs
+    dev: Pairs
+    test: Pairs | None
+    overlap: dict[str, dict[str, int]]
+
+    def named(self) -> dict[str, Pairs]:
+        splits = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {name: pairs for name, pairs in splits.items() if pairs is not None}
+
+
+def read_splits(
+    train_file: Path,
+    dev_file: Path | None,
+    test_file: Path | None,
+    layout: Layout,
+    *,
+    overlap: str,
+    dev_share: float,
+    seed: int,
+) -> Splits:
+    """Read the files and apply OVERLAP; without a dev file, split one off. Prints what it saw.
+
+    overlap: "report" counts the pairs that train shares with dev or test, "drop" leaves them out of train, "refuse"
+    raises. Raises UserMistake for what cannot be read or used.
+    """
+    train = read_pairs(train_file, layout, keep_cells=dev_file is None)
+    dev = read_pairs(dev_file, layout, keep_cells=True) if dev_file else None
+    test = read_pairs(test_file, layout, keep_cells=True) if test_file else None
+    low, high = layout.score_range
+    print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
+    _tell("train", train)
+    if dev is None:
+        train, dev = _split(train, dev_share, seed)
+    else:
+        _tell("dev", dev)
+    if test is not None:
+        _tell("test", test)
+    splits = Splits(train, dev, test, {})
+    _apply_overlap(splits, overlap)
+    return splits
+
+
+def _tell(name: str, pairs: Pairs) -> None:
+    counts = count_repeats(pairs.table)
+    notes = [f"{counts['exact_duplicates']:,} repeat an earlier pair to the letter" * bool(counts["exact_duplicates"])]
+    alike = counts["duplicates"] - counts["exact_duplicates"]
+    notes.append(f"{alike:,} more but for case, spacing or order" * bool(alike))
+    notes.append(
+        f"{counts['pairs_with_several_scores']:,} pairs have several scores" * bool(counts["pairs_with_several_scores"])
+    )
+    notes.append(f"{pairs.ignored_cells:,} cells to the right are ignored" * bool(pairs.ignored_cells))
+    notes.append(f"{pairs.blank_lines:,} blank lines" * bool(pairs.blank_lines))
+    notes.append(f"{pairs.control_rows:,} rows with control characters, which BERT drops" * bool(pairs.control_rows))
+    said = "; ".join(filter(None, notes))
+    print(f"{name.capitalize():5} {len(pairs):,} pairs from {pairs.path}" + (f" ({said})" if said else ""))
+
+
+def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
+    train_rows, dev_rows = split_dev(train.table, share, seed)
+    parts = [
+        Pairs(
+            train.path,
+            train.table.iloc[rows].reset_index(drop=True),
+            train.columns,
+            [train.cells[row] for row in rows],
+        )
+        for rows in (train_rows, dev_rows)
+    ]
+    print(f"Dev   {len(dev_rows):,} of these are split off, no sentence on both sides; {len(train_rows):,} are left.")
+    return parts[0], parts[1]
+
+
+def _apply_overlap(splits: Splits, overlap: str) -> None:
+    others = {name: pairs for name, pairs in splits.named().items() if name != "train"}
+    for name, pairs in others.items():
+        shared = count_shared(splits.train.table, pairs.table)
+        splits.overlap[name] = shared
+        if shared["pairs"] or shared["sentences"]:
+            print(
+                f"Train shares {shared['exact_pairs']:,} pairs with {name} to the letter, {shared['pairs']:,} but for case, "
+                f"spacing or order, and {shared['sentences']:,} sentences."
+            )
+    rows = sum(shared["train_rows"] for shared in splits.overlap.values())
+    if not rows:
+        return
+    if overlap == "refuse":
+        raise UserMistake(
+            f"{rows:,} rows of {splits.train.path} hold pairs that dev or test hold too, and OVERLAP is "
+            '"refuse". Take them out, or set OVERLAP = "drop".'
+        )
+    if overlap == "drop":
+        kept = without_shared(splits.train.table, [pairs.table for pairs in others.values()])
+        if kept["score"].nunique() < 2:
+            raise UserMistake(f'Nothing to train on is left of {splits.train.path} once OVERLAP = "drop" is applied.')
+        print(f"{len(splits.train) - len(kept):,} of these rows are left out of train (OVERLAP).")
+        splits.train = Pairs(splits.train.path, kept)
+    else:
+        print('They stay in train: set OVERLAP to "drop" to leave them out, or to "refuse" to stop.')
+
+
+def prediction_rows(pairs: Pairs, before: np.ndarray, after: np.ndarray) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a predictions file: the user's columns, then predicted_before and predicted_after.
+
+    before, after: similarities (n,). A column of these names that the file had already is replaced.
+    """
+    added = {"predicted_before": before, "predicted_after": after}
+    kept = [place for place, name in enumerate(pairs.columns) if name not in added]
+    header = [pairs.columns[place] for place in kept] + list(added)
+    rows = [
+        [cells[place] for place in kept] + [f"{value:.9g}" for value in predicted]
+        for cells, *predicted in zip(pairs.cells, before, after, strict=True)
+    ]
+    return header, rows

@@ -1,0 +1,94 @@
+"""A tiny BERT, made on the spot, and pairs for it: the tests need no download and no GPU."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from transformers import BertConfig, BertModel
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+WORDS = """
+    a the man woman cat dog child bird is was not never eating sleeping running red blue big small two three five
+""".split()
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, ".", "?", *"abcdefghijklmnopqrstuvwxyz", "##s", "##ing"]
+
+
+def make_bert(seed: int = 0, **changes: object) -> BertModel:
+    """A BERT of 2 layers with random weights, none of them at its initial 0 or 1; dropout 0.1 unless changed."""
+    settings = {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+    }
+    torch.manual_seed(seed)
+    bert = BertModel(BertConfig(**settings | changes))
+    with torch.no_grad():
+        for weight in bert.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return bert.eval()
+
+
+def write_encoder(folder: Path, bert: BertModel, vocabulary: list[str] = VOCABULARY) -> Path:
+    """A plain BERT's folder with the three files that a person downloads by hand, the weights as safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {key: value for key, value in bert.config.to_dict().items() if not key.startswith("_")}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    safetensors.torch.save_file({n: w.detach().clone() for n, w in bert.named_parameters()}, folder / "model.safetensors")
+    return folder
+
+
+def make_sentences(count: int, seed: int = 0) -> list[str]:
+    """Sentences of 1 to 14 words of the tiny vocabulary."""
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, size=random.integers(1, 15))) + "." for _ in range(count)]
+
+
+def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
+    """A CSV of pairs that can be learned: the score says how many words the two sentences share."""
+    first, second = make_sentences(count, seed), make_sentences(count, seed + 1000)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sentence1", "sentence2", "score"])
+        for a, b in zip(first, second, strict=True):
+            words1, words2 = (set(sentence.strip(".").split()) for sentence in (a, b))
+            writer.writerow([a, b, round(5 * len(words1 & words2) / len(words1 | words2), 2)])
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny plain BERT."""
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", make_bert())
+
+
+@pytest.fixture(scope="session")
+def stsb() -> Path:
+    """The folder of the STS benchmark: the variable STSB, or data/stsb/."""
+    folder = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
+    if not (folder / "train.csv").is_file():
+        pytest.skip("the STS benchmark is not here: set STSB to its folder (data/README.md)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the embedded encoder."""
+    folder = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip("the embedded encoder is not here: python downloadBert.py all-MiniLM-L6-v2")
+    return folder
