@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from tokenizers import normalizers
 from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, AutoTokenizer, BertConfig, BertModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from connection import UserMistake
 from connection.encoder_folder import (
@@ -33,8 +35,6 @@ from connection.encoder_folder import (
     write_description,
 )
 from ConnectionDataset import PackedBatch, pack
-from transformers import AttentionInterface, AttentionMaskInterface, AutoTokenizer, BertConfig, BertModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
 PACKED = "connection_packed"  # our attention's name among those of transformers
 

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
-from connection.requirements import check_requirements
+from connection.requirements import check_packages, check_python
 from connection.settings import Settings, read_settings, run_script
 
 if TYPE_CHECKING:
@@ -131,8 +131,9 @@ START_OVER = False
 
 def main(arguments: list[str] | None = None) -> int:
     """One run, from files to result. Returns 0; raises UserMistake with a sentence for the person."""
+    check_python()
     settings = read_settings(__file__, globals(), arguments)
-    check_requirements()
+    check_packages()
     from connection.encoder_folder import inspect_encoder
     from connection.pairs import Layout
     from connection.run import Run, Start, decide, describe_run, set_aside

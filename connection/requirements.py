@@ -22,12 +22,16 @@ def is_installed(package: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-def check_requirements() -> None:
-    """Raise `UserMistake` with the command to run if this Python is too old or new, or a package is missing."""
+def check_python() -> None:
+    """Raise `UserMistake` if this Python is too old or too new."""
     if not PYTHON_FROM <= sys.version_info[:2] < PYTHON_BELOW:
         raise UserMistake(
             f"This is Python {sys.version_info[0]}.{sys.version_info[1]}; Python 3.10, 3.11, 3.12 or 3.13 is needed."
         )
+
+
+def check_packages() -> None:
+    """Raise `UserMistake` with the command to run if a package is missing."""
     missing = [package for package in PACKAGES if not is_installed(package)]
     if missing:
         requirements = Path(__file__).resolve().parent.parent / "requirements.txt"

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-
 from transformers import BertConfig, BertModel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,15 +58,27 @@ def make_sentences(count: int, seed: int = 0) -> list[str]:
 
 
 def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
-    """A CSV of pairs that can be learned: the score says how many words the two sentences share."""
-    first, second = make_sentences(count, seed), make_sentences(count, seed + 1000)
+    """A CSV of pairs that can be learned: the score says what share of their words two sentences have in common."""
+    random = np.random.default_rng(seed)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["sentence1", "sentence2", "score"])
-        for a, b in zip(first, second, strict=True):
-            words1, words2 = (set(sentence.strip(".").split()) for sentence in (a, b))
-            writer.writerow([a, b, round(5 * len(words1 & words2) / len(words1 | words2), 2)])
+        for sentence in make_sentences(count, seed):
+            words = sentence.strip(".").split()
+            kept = [
+                word if random.random() < share else str(random.choice(WORDS)) for share in [random.random()] for word in words
+            ]
+            shared = len(set(words) & set(kept)) / len(set(words) | set(kept))
+            writer.writerow([sentence, " ".join(kept) + "?", round(5 * shared, 2)])
     return path
+
+
+@pytest.fixture(scope="session")
+def pairs_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """train.csv, dev.csv and test.csv with 60, 40 and 40 pairs for the tiny encoder."""
+    folder = tmp_path_factory.mktemp("pairs")
+    counts = {"train": 60, "dev": 40, "test": 40}
+    return {name: write_pairs(folder / f"{name}.csv", count, seed) for seed, (name, count) in enumerate(counts.items())}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,310 @@
+"""The training script, run whole on a tiny BERT: what it leaves, that it learns, that it repeats itself to the byte."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bertFineTuningWithConnectionData as script
+import connection.evaluation
+import connection.loss
+from connection import UserMistake
+from connection.evaluation import spearman
+from ConnectionBert import ConnectionBert
+
+CLOCKS = ("_seconds", "_per_second", "_bytes")
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def train(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Train:
+    """Run the script with flags (given as keywords) on tiny files; returns OUTPUT."""
+
+    def run(output: str = "run", **changes: object) -> Path:
+        flags = {
+            "encoder": tiny_encoder,
+            "train_file": pairs_files["train"],
+            "dev_file": pairs_files["dev"],
+            "test_file": pairs_files["test"],
+            "output": tmp_path / output,
+            "epochs": 2,
+            "batch_size": 8,
+            "learning_rate": 1e-3,
+            "device": "cpu",
+        }
+        arguments = []
+        for name, value in (flags | changes).items():
+            if value is True:
+                arguments.append("--" + name.replace("_", "-"))
+            else:
+                arguments += ["--" + name.replace("_", "-"), str(value)]
+        assert script.main(arguments) == 0
+        return tmp_path / output
+
+    return run
+
+
+def read_metrics(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def read_summary(output: Path) -> dict:
+    return json.loads((output / "summary.json").read_text(encoding="utf-8"))
+
+
+def without_clocks(record: dict) -> dict:
+    return {name: value for name, value in record.items() if name != "time" and not name.endswith(CLOCKS)}
+
+
+def script_spearman(monkeypatch: pytest.MonkeyPatch, series: list[float]) -> list[dict[str, torch.Tensor]]:
+    """Let the evaluations of dev give this series (before training first), and keep the weights of each."""
+    weights: list[dict[str, torch.Tensor]] = []
+    real = connection.evaluation.evaluate
+
+    def evaluate(encoder: ConnectionBert, *arguments: object) -> connection.evaluation.Evaluation:
+        evaluation = real(encoder, *arguments)
+        if len(weights) < len(series):
+            evaluation.spearman = series[len(weights)]
+            weights.append({name: weight.detach().clone() for name, weight in encoder.named_parameters()})
+        return evaluation
+
+    monkeypatch.setattr(connection.evaluation, "evaluate", evaluate)
+    return weights
+
+
+def assert_best_is(output: Path, weights: dict[str, torch.Tensor]) -> None:
+    best = dict(ConnectionBert.load(output / "best").named_parameters())
+    assert best.keys() == weights.keys()
+    assert all(torch.equal(best[name], weights[name]) for name in best)
+
+
+def test_what_a_run_leaves(train: Train, pairs_files: dict[str, Path], capsys: pytest.CaptureFixture) -> None:
+    output = train()
+    names = {"settings.json", "metrics.jsonl", "summary.json", "best", "predictions-dev.csv", "predictions-test.csv"}
+    assert {path.name for path in output.iterdir()} == names
+    summary = read_summary(output)
+    keys = "encoder device steps best_step before after train_seconds evaluation_seconds pairs_per_second tokens_per_second"
+    assert set(summary) == {*keys.split(), "peak_memory_bytes", "overlap"}
+    assert summary["encoder"] == "tiny" and summary["steps"] == 2 * math.ceil(60 / 8)  # the last, smaller batch too
+    for when in ("before", "after"):
+        assert {name: set(metrics) for name, metrics in summary[when].items()} == {
+            name: {"spearman", "pearson"} for name in ("dev", "test")
+        }
+    assert summary["pairs_per_second"] == pytest.approx(120 / summary["train_seconds"])
+    steps = [line for line in read_metrics(output) if "split" not in line]
+    assert [line["step"] for line in steps] == list(range(1, 17))
+    assert [line["epoch"] for line in steps] == [1] * 8 + [2] * 8
+    assert set(steps[0]) == {"step", "epoch", "loss", "learning_rate", "gradient_norm", "pairs_per_second"}
+    evaluations = [line for line in read_metrics(output) if "split" in line]
+    assert [line["step"] for line in evaluations] == [0, 8, 16]
+    assert set(evaluations[0]) == {"step", "epoch", "split", "spearman", "pearson", "loss"}
+    best = max(evaluations, key=lambda line: line["spearman"])
+    assert (summary["best_step"], summary["after"]["dev"]["spearman"]) == (best["step"], best["spearman"])
+    told = capsys.readouterr()
+    for text in ("Device: CPU", "======== Epoch 2 / 2 ========", "Elapsed: 0:00:0", "Training loss  Dev loss  Dev Spearman"):
+        assert text in told.out
+    assert "it/s" not in told.err and "pair/s" not in told.err  # no bars where nobody watches
+
+
+def test_predictions_are_the_users_columns_and_two_more(train: Train, pairs_files: dict[str, Path]) -> None:
+    output = train()
+    for name in ("dev", "test"):
+        with (output / f"predictions-{name}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        with pairs_files[name].open(encoding="utf-8", newline="") as file:
+            given = list(csv.DictReader(file))
+        assert list(rows[0]) == ["sentence1", "sentence2", "score", "predicted_before", "predicted_after"]
+        assert [{key: row[key] for key in given[0]} for row in rows] == given
+        scores = np.array([float(row["score"]) for row in rows])
+        for when in ("before", "after"):
+            predicted = np.array([float(row[f"predicted_{when}"]) for row in rows])
+            assert spearman(predicted, scores) == pytest.approx(read_summary(output)[when][name]["spearman"], abs=1e-6)
+
+
+def test_it_learns(train: Train) -> None:
+    output = train(epochs=6)
+    losses = [line["loss"] for line in read_metrics(output) if "split" not in line]
+    assert np.mean(losses[-8:]) < 0.7 * np.mean(losses[:8])
+    summary = read_summary(output)
+    for name in ("dev", "test"):
+        assert summary["after"][name]["spearman"] > summary["before"][name]["spearman"] + 0.03
+
+
+def test_two_runs_give_the_same_bytes_and_another_seed_others(train: Train) -> None:
+    first, second, third = train("first"), train("second"), train("third", seed=7)
+    assert (first / "best/model.safetensors").read_bytes() == (second / "best/model.safetensors").read_bytes()
+    assert (first / "predictions-test.csv").read_bytes() == (second / "predictions-test.csv").read_bytes()
+    assert [without_clocks(x) for x in read_metrics(first)] == [without_clocks(x) for x in read_metrics(second)]
+    assert without_clocks(read_summary(first)) == without_clocks(read_summary(second))
+    assert [x["loss"] for x in read_metrics(first)] != [x["loss"] for x in read_metrics(third)]
+
+
+def test_evaluating_more_often_does_not_move_the_training(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.evaluation.Best, "offer", lambda self, step, score: True)  # best/ holds the last weights
+    once, often = train("once"), train("often", evaluations_per_epoch=4)
+    assert [x["step"] for x in read_metrics(often) if "split" in x] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
+    assert (once / "best/model.safetensors").read_bytes() == (often / "best/model.safetensors").read_bytes()
+    trained = [[without_clocks(x) for x in read_metrics(run) if "split" not in x] for run in (once, often)]
+    assert trained[0] == trained[1]
+
+
+@pytest.mark.parametrize(
+    ("series", "best"),
+    [([0.1, 0.3, 0.7, 0.5], 2), ([0.5, 0.7, 0.7, 0.2], 1), ([0.9, 0.3, 0.7, 0.5], 0), ([math.nan, 0.1, math.nan, 0.0], 1)],
+)
+def test_the_best_weights_are_kept_and_reloaded(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, series: list[float], best: int
+) -> None:
+    weights = script_spearman(monkeypatch, series)
+    output = train(epochs=3, test_file="")
+    assert read_summary(output)["best_step"] == 8 * best
+    assert_best_is(output, weights[best])
+    assert ("no evaluation was better" in capsys.readouterr().out) is (best == 0)
+
+
+def test_without_any_spearman_the_last_weights_are_kept_and_it_says_why(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    weights = script_spearman(monkeypatch, [math.nan] * 3)
+    monkeypatch.setattr(connection.evaluation.Evaluation, "why_undefined", lambda self: "all similarities are equal")
+    output = train(test_file="")
+    summary = read_summary(output)
+    assert summary["best_step"] is None and summary["best_step_undefined"] == "all similarities are equal"
+    assert_best_is(output, weights[-1])
+    assert read_metrics(output)[0]["spearman"] is None
+    assert "best/ holds the last weights" in capsys.readouterr().out
+
+
+def test_patience_stops_after_so_many_evaluations_without_a_better_one(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = script_spearman(monkeypatch, [0.1, 0.5, 0.4, 0.5, 0.9])
+    output = train(epochs=4, patience=2, test_file="")
+    assert read_summary(output)["steps"] == 24  # of 32
+    assert_best_is(output, weights[1])
+
+
+def test_no_epochs_only_evaluates(train: Train) -> None:
+    output = train(epochs=0)
+    summary = read_summary(output)
+    assert (summary["steps"], summary["best_step"], summary["pairs_per_second"]) == (0, 0, None)
+    assert summary["before"] == summary["after"]
+    assert len(read_metrics(output)) == 1
+
+
+def test_without_test_and_dev_files(train: Train, capsys: pytest.CaptureFixture) -> None:
+    output = train(test_file="", dev_file="", dev_share=0.2)
+    summary = read_summary(output)
+    assert summary["before"]["test"] is None and summary["after"]["test"] is None
+    assert summary["steps"] == 2 * 6  # 48 of 60 pairs are left
+    assert not (output / "predictions-test.csv").exists()
+    assert len((output / "predictions-dev.csv").read_text(encoding="utf-8").splitlines()) == 13
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
+    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    steps = []
+
+    def poisoned(*arguments: torch.Tensor) -> torch.Tensor:
+        loss = connection.loss.cosine_loss(*arguments)
+        if not loss.requires_grad:  # an evaluation
+            return loss
+        steps.append(loss)
+        return loss * math.nan if len(steps) == 3 else loss
+
+    moved = []
+    real_step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: (moved.append(1), real_step(self, *a, **k))[1])
+    monkeypatch.setitem(connection.loss.OBJECTIVES, "cosine", poisoned)
+    with pytest.raises(UserMistake, match=r"Step 3: the loss is nan .* these lines of .*train\.csv: (\d+, ){7}\d+\. Lower"):
+        train()
+    assert len(moved) == 2
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_too_little_memory_is_one_sentence(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB …")
+
+    monkeypatch.setattr(ConnectionBert, "forward", out_of_memory)
+    with pytest.raises(UserMistake, match=r"BATCH_SIZE \(8\) or MAX_TOKENS \(128\) smaller"):
+        train()
+
+
+def test_bfloat16_is_refused_where_it_is_slower_and_trains_where_not(
+    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import connection.device
+
+    seconds = {torch.float32: 1.0, torch.bfloat16: 3.0}
+    monkeypatch.setattr(connection.device, "_product_seconds", lambda device, dtype: seconds[dtype])
+    with pytest.raises(UserMistake, match=r"in bfloat16 takes 3\.0 times as long as in float32"):
+        train(precision="bfloat16")
+    assert not (tmp_path / "run").exists()
+    seconds[torch.bfloat16] = 0.5
+    half = [x["loss"] for x in read_metrics(train("half", precision="bfloat16")) if "split" not in x]
+    full = [x["loss"] for x in read_metrics(train("full")) if "split" not in x]
+    assert half != full and np.allclose(half, full, atol=0.05)
+
+
+def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    output = train()
+    files = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    train()
+    assert f"This run is complete and nothing has changed since: {output}" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == files
+    train(epochs=1)
+    assert read_summary(output)["steps"] == 8 and read_summary(tmp_path / "run-1")["steps"] == 16
+    (output / "summary.json").unlink()  # as if it had been killed
+    with pytest.raises(UserMistake, match="EPOCHS was 1 and is 2"):
+        train()
+    train(epochs=1)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("run")) == ["run", "run-1", "run-2"]
+    train(start_over=True)
+    assert read_summary(output)["steps"] == 16 and read_summary(tmp_path / "run-3")["steps"] == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": "nowhere"}, "nowhere is not there"),
+        ({"train_file": "none.csv"}, "There is no file"),
+        ({"score_column": "label"}, 'no column "label"'),
+        ({"score_range": "0 1"}, "out of SCORE_RANGE"),
+        ({"pooling": "cls", "encoder": "normal"}, 'POOLING is "cls"'),
+        ({"device": "cuda:7"}, "DEVICE"),
+        ({"output": "file"}, "is a file"),
+        ({"overlap": "refuse", "dev_file": "train"}, 'OVERLAP is "refuse"'),
+    ],
+)
+def test_mistakes_are_told_before_weights_are_loaded_or_files_written(
+    train: Train,
+    tmp_path: Path,
+    tiny_encoder: Path,
+    pairs_files: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict,
+    message: str,
+) -> None:
+    changes = dict(changes)
+    if changes.get("encoder") == "normal":
+        ConnectionBert.load(tiny_encoder).save(tmp_path / "normal")
+        changes["encoder"] = tmp_path / "normal"
+    if changes.get("dev_file") == "train":
+        changes["dev_file"] = pairs_files["train"]
+    if changes.get("output") == "file":
+        (tmp_path / "file").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(ConnectionBert, "load", lambda *a, **k: pytest.fail("weights were loaded"))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserMistake, match=message):
+        if "score_range" in changes:
+            low, high = changes.pop("score_range").split()
+            monkeypatch.setattr(script, "SCORE_RANGE", (float(low), float(high)))
+        train(**changes)
+    assert sorted(tmp_path.iterdir()) == before
