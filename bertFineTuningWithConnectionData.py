@@ -42,8 +42,7 @@ MAX_TOKENS = 128
 
 # --- data ---
 
-# Files of pairs to learn from, to choose the best weights by, and to test the result on. CSV or TSV.
-# Empty DEV_FILE: a share of the training pairs is split off. Empty TEST_FILE: no test.
+# File of the pairs to learn from, CSV or TSV.
 TRAIN_FILE = "data/connections-train.csv"
 
 # Pairs that choose the best weights; never trained on. Empty: DEV_SHARE of the training pairs.

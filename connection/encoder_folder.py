@@ -73,8 +73,9 @@ def inspect_encoder(folder: str | Path, pooling: str = "") -> EncoderFolder:
             'Set POOLING = "" to take what the folder says.'
         )
     sentence_bert = _read_json(bert / "sentence_bert_config.json", missing={})
-    if sentence_bert.get("transformer_task", "feature-extraction") != "feature-extraction":
-        raise UserMistake(f'{bert / "sentence_bert_config.json"}: "transformer_task" is not "feature-extraction".')
+    for name, value in (("transformer_task", "feature-extraction"), ("module_output_name", "token_embeddings")):
+        if sentence_bert.get(name, value) != value:
+            raise UserMistake(f'{bert / "sentence_bert_config.json"}: "{name}" is "{sentence_bert[name]}", not "{value}".')
     _check_no_prompt(folder)
     return EncoderFolder(
         folder=folder,

@@ -6,6 +6,7 @@ Knows the file formats, the score range and what a bad row is. Does not know how
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import itertools
@@ -154,7 +155,8 @@ class _Rows:
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Every record that is not blank, with the line on which it begins."""
-        encoding = "utf-8-sig" if self.layout.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else self.layout.encoding
+        encoding = codecs.lookup(self.layout.encoding).name
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding  # a byte order mark is no part of the header
         csv.field_size_limit(LONGEST_CELL)
         begin = 1
         try:

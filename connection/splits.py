@@ -60,16 +60,15 @@ def read_splits(
 
 def _tell(name: str, pairs: Pairs) -> None:
     counts = count_repeats(pairs.table)
-    notes = [f"{counts['exact_duplicates']:,} repeat an earlier pair to the letter" * bool(counts["exact_duplicates"])]
-    alike = counts["duplicates"] - counts["exact_duplicates"]
-    notes.append(f"{alike:,} more but for case, spacing or order" * bool(alike))
-    notes.append(
-        f"{counts['pairs_with_several_scores']:,} pairs have several scores" * bool(counts["pairs_with_several_scores"])
-    )
-    notes.append(f"{pairs.ignored_cells:,} cells to the right are ignored" * bool(pairs.ignored_cells))
-    notes.append(f"{pairs.blank_lines:,} blank lines" * bool(pairs.blank_lines))
-    notes.append(f"{pairs.control_rows:,} rows with control characters, which BERT drops" * bool(pairs.control_rows))
-    said = "; ".join(filter(None, notes))
+    notes = {
+        "repeated to the letter": counts["exact_duplicates"],
+        "repeated but for case, spacing or order": counts["duplicates"] - counts["exact_duplicates"],
+        "pairs with several scores": counts["pairs_with_several_scores"],
+        "cells to the right, ignored": pairs.ignored_cells,
+        "blank lines": pairs.blank_lines,
+        "rows with control characters, which BERT drops": pairs.control_rows,
+    }
+    said = "; ".join(f"{what}: {count:,}" for what, count in notes.items() if count)
     print(f"{name.capitalize():5} {len(pairs):,} pairs from {pairs.path}" + (f" ({said})" if said else ""))
 
 
@@ -95,25 +94,24 @@ def _apply_overlap(splits: Splits, overlap: str) -> None:
         splits.overlap[name] = shared
         if shared["pairs"] or shared["sentences"]:
             print(
-                f"Train shares {shared['exact_pairs']:,} pairs with {name} to the letter, {shared['pairs']:,} but for case, "
-                f"spacing or order, and {shared['sentences']:,} sentences."
+                f"Train and {name} share: pairs to the letter {shared['exact_pairs']:,}, pairs but for case, spacing or order "
+                f"{shared['pairs']:,}, sentences {shared['sentences']:,}."
             )
-    rows = sum(shared["train_rows"] for shared in splits.overlap.values())
-    if not rows:
+    if not any(shared["pairs"] for shared in splits.overlap.values()):
         return
     if overlap == "refuse":
         raise UserMistake(
-            f"{rows:,} rows of {splits.train.path} hold pairs that dev or test hold too, and OVERLAP is "
+            f"{splits.train.path} holds pairs that dev or test hold too, and OVERLAP is "
             '"refuse". Take them out, or set OVERLAP = "drop".'
         )
     if overlap == "drop":
         kept = without_shared(splits.train.table, [pairs.table for pairs in others.values()])
         if kept["score"].nunique() < 2:
             raise UserMistake(f'Nothing to train on is left of {splits.train.path} once OVERLAP = "drop" is applied.')
-        print(f"{len(splits.train) - len(kept):,} of these rows are left out of train (OVERLAP).")
+        print(f"Left out of train for that (OVERLAP): {len(splits.train) - len(kept):,} rows.")
         splits.train = Pairs(splits.train.path, kept)
     else:
-        print('They stay in train: set OVERLAP to "drop" to leave them out, or to "refuse" to stop.')
+        print('These pairs stay in train: set OVERLAP to "drop" to leave them out, or to "refuse" to stop.')
 
 
 def prediction_rows(pairs: Pairs, before: np.ndarray, after: np.ndarray) -> tuple[list[str], list[list[str]]]:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,21 @@ def minilm() -> Path:
     if not (folder / "model.safetensors").is_file():
         pytest.skip("the embedded encoder is not here: python downloadBert.py all-MiniLM-L6-v2")
     return folder
+
+
+# Tests cannot import this file (pytest runs with --import-mode=importlib); they ask for its functions as fixtures.
+
+
+@pytest.fixture(scope="session")
+def bert_factory() -> Callable[..., BertModel]:
+    return make_bert
+
+
+@pytest.fixture(scope="session")
+def encoder_writer() -> Callable[..., Path]:
+    return write_encoder
+
+
+@pytest.fixture(scope="session")
+def sentence_factory() -> Callable[..., list[str]]:
+    return make_sentences
