@@ -20,20 +20,13 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from tokenizers import normalizers
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, AutoTokenizer, BertConfig, BertModel
+from transformers import AttentionInterface, AttentionMaskInterface, BertConfig, BertModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from connection import UserMistake
-from connection.encoder_folder import (
-    EncoderFolder,
-    encoder_names,
-    inspect_encoder,
-    is_cased,
-    stated_casing,
-    write_description,
-)
+from connection.bert_files import load_bert, load_config, load_tokenizer
+from connection.encoder_folder import inspect_encoder, write_description
 from ConnectionDataset import PackedBatch, pack
 
 PACKED = "connection_packed"  # our attention's name among those of transformers
@@ -127,11 +120,13 @@ class ConnectionBert(nn.Module):
         Raises UserMistake with what the folder lacks, or holds and should not; nothing is fetched or made up.
         """
         description = inspect_encoder(folder, pooling)
-        config = _bert_config(description.config)
-        tokenizer = _load_tokenizer(description, config)
-        bert = _load_bert(description.weights, config)
+        config = load_config(description)
+        tokenizer = load_tokenizer(description, config)
+        bert = load_bert(description, config, attention=PACKED)
         if bert.pooler is None and not quiet:
             print(f"{description.weights} has no pooler; it is left out, since no pooling uses it.")
+        if max_tokens is not None and max_tokens < 3:
+            raise UserMistake(f"max_tokens is {max_tokens}; with [CLS] and [SEP] a sentence needs at least 3.")
         limit = max_tokens or description.max_tokens or config.max_position_embeddings
         return cls(
             bert,
@@ -169,7 +164,7 @@ class ConnectionBert(nn.Module):
         backend.enable_truncation(self.max_tokens)
         tokens, cut = [], 0
         for start in range(0, len(sentences), 4096):
-            for encoding in backend.encode_batch(sentences[start : start + 4096]):
+            for encoding in backend.encode_batch([_whole(sentence) for sentence in sentences[start : start + 4096]]):
                 tokens.append(np.array(encoding.ids, dtype=np.int32))
                 cut += bool(encoding.overflowing)
         return tokens, cut
@@ -181,6 +176,7 @@ class ConnectionBert(nn.Module):
         """
         if isinstance(sentences, str):
             raise TypeError("encode takes a list of sentences; for a single one give [sentence]")
+        sentences = list(sentences)
         for i, sentence in enumerate(sentences):
             if not isinstance(sentence, str):
                 raise TypeError(f"sentence {i} is {sentence!r}, no text")
@@ -225,6 +221,15 @@ class ConnectionBert(nn.Module):
         )
 
 
+def _whole(sentence: str) -> str:
+    """The sentence with a "?" for every half of a surrogate pair, which is no character; JSON files can hold some."""
+    try:
+        sentence.encode()
+    except UnicodeEncodeError:
+        return sentence.encode(errors="replace").decode()
+    return sentence
+
+
 @contextlib.contextmanager
 def evaluating(module: nn.Module):
     """Evaluation mode (no dropout) for the time of a `with`, then the mode that was."""
@@ -234,75 +239,3 @@ def evaluating(module: nn.Module):
         yield
     finally:
         module.train(was_training)
-
-
-def _bert_config(config: dict[str, Any]) -> BertConfig:
-    """A config.json as BertConfig, by the fields that BertConfig has: no file can bring in a setting of its own."""
-    fields = set(BertConfig().to_dict()) - {"architectures", "dtype", "transformers_version", "model_type", "use_cache"}
-    return BertConfig(**{name: value for name, value in config.items() if name in fields}, use_cache=False)
-
-
-def _load_tokenizer(description: EncoderFolder, config: BertConfig) -> Tokenizer:
-    casing: dict[str, bool] = {}
-    if stated_casing(description.bert) is None and (description.bert / "vocab.txt").is_file():
-        vocabulary = (description.bert / "vocab.txt").read_text(encoding="utf-8").splitlines()
-        casing = {"do_lower_case": not is_cased(vocabulary)}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            description.bert, config=config, local_files_only=True, trust_remote_code=False, **casing
-        )
-    except Exception as error:
-        raise UserMistake(f"{description.bert}: its vocabulary cannot be read ({error}). Fetch its files again.") from error
-    if description.lower_case_first:
-        backend = tokenizer.backend_tokenizer
-        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), backend.normalizer])
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= config.vocab_size:
-        raise UserMistake(
-            f"{description.bert}: the vocabulary has a piece number {largest}, but the weights are for "
-            f"{config.vocab_size} pieces (config.json). The files belong to different models."
-        )
-    return tokenizer
-
-
-def _load_bert(path: Path, config: BertConfig) -> BertModel:
-    """A BertModel with every weight from the file, in float32."""
-    given = _read_weights(path)
-    weights = {name: given[theirs] for theirs, name in encoder_names(list(given)).items()}
-    has_pooler = any(name.startswith("pooler.") for name in weights)
-    config._attn_implementation = PACKED
-    with torch.device("meta"):
-        bert = BertModel(config, add_pooling_layer=has_pooler)
-    _check_weights(path, weights, dict(bert.named_parameters()))
-    bert.to_empty(device="cpu")
-    bert.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]
-    bert.embeddings.token_type_ids = torch.zeros_like(bert.embeddings.position_ids)
-    bert.load_state_dict(weights, strict=True)
-    return bert
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)  # a state dict: tensors, and no code
-    except Exception as error:
-        raise UserMistake(f"{path} cannot be read as weights ({error}). Fetch the file again.") from error
-
-
-def _check_weights(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """Raise UserMistake unless the names and shapes are those wanted and every number is finite."""
-    missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
-    problem = ""
-    if missing:
-        problem = f"lacks {len(missing)} of {len(wanted)} weights, {missing[0]} among them"
-    elif unknown:
-        problem = f"holds {len(unknown)} weights that BERT does not have, {unknown[0]} among them"
-    elif shapes:
-        name = shapes[0]
-        problem = f"has {name} of shape {tuple(given[name].shape)} where config.json says {tuple(wanted[name].shape)}"
-    elif not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in given.values()):
-        problem = "holds numbers that are not finite"
-    if problem:
-        raise UserMistake(f"{path} {problem}. The files belong to different models or are damaged; fetch them again.")

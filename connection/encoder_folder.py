@@ -63,16 +63,18 @@ def inspect_encoder(folder: str | Path, pooling: str = "") -> EncoderFolder:
     Raises UserMistake with what is missing, or what is there and not supported.
     """
     folder = Path(folder).resolve()
+    if pooling not in ("", *POOLINGS):
+        raise UserMistake(f'The pooling "{pooling}" is none of {", ".join(POOLINGS)}.')
     _check_files(folder)
     bert, module_pooling, normalize = _read_modules(folder)
-    config = _read_json(bert / "config.json")
+    config = read_json(bert / "config.json")
     _check_config(config, bert / "config.json")
     if pooling and module_pooling and pooling != module_pooling:
         raise UserMistake(
             f'POOLING is "{pooling}", but {folder} was made with "{module_pooling}". '
             'Set POOLING = "" to take what the folder says.'
         )
-    sentence_bert = _read_json(bert / "sentence_bert_config.json", missing={})
+    sentence_bert = read_json(bert / "sentence_bert_config.json", missing={})
     for name, value in (("transformer_task", "feature-extraction"), ("module_output_name", "token_embeddings")):
         if sentence_bert.get(name, value) != value:
             raise UserMistake(f'{bert / "sentence_bert_config.json"}: "{name}" is "{sentence_bert[name]}", not "{value}".')
@@ -115,14 +117,16 @@ def _check_files(folder: Path) -> None:
     )
 
 
-def _read_json(path: Path, missing: Any = None) -> Any:
+def read_json(path: Path, missing: Any = None) -> Any:
+    """A JSON file of an encoder's folder: an object, or in modules.json a list of them. missing: what stands for no file."""
     if missing is not None and not path.is_file():
         return missing
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserMistake(f"{path} is not readable as JSON: {error}. Fetch the file again.") from None
-    if not isinstance(value, list if path.name == "modules.json" else dict):
+    entries = value if path.name == "modules.json" else [value]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserMistake(f"{path} does not hold what its name says. Fetch the file again.")
     return value
 
@@ -131,7 +135,7 @@ def _read_modules(folder: Path) -> tuple[Path, str, bool]:
     """Where BERT lies, the pooling and whether vectors are normalized, as a sentence-transformers folder says it."""
     if not (folder / "modules.json").is_file():
         return folder, "", False
-    modules = _read_json(folder / "modules.json")
+    modules = read_json(folder / "modules.json")
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     ours = all(str(module.get("type", "")).startswith("sentence_transformers.") for module in modules)
     if not ours or kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
@@ -147,7 +151,7 @@ def _read_modules(folder: Path) -> tuple[Path, str, bool]:
 
 
 def _read_pooling(path: Path) -> str:
-    config = _read_json(path)
+    config = read_json(path)
     mode = config.get("pooling_mode")
     if mode is None:
         legacy = {
@@ -165,8 +169,9 @@ def _read_pooling(path: Path) -> str:
 
 def _check_no_prompt(folder: Path) -> None:
     path = folder / "config_sentence_transformers.json"
-    config = _read_json(path, missing={})
-    prompt = (config.get("prompts") or {}).get(config.get("default_prompt_name") or "")
+    config = read_json(path, missing={})
+    prompts, default = config.get("prompts"), config.get("default_prompt_name")
+    prompt = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
     if prompt:
         raise UserMistake(f"{path} puts the prompt {prompt!r} before every sentence, which this project does not.")
 
@@ -174,7 +179,7 @@ def _check_no_prompt(folder: Path) -> None:
 def _max_tokens(bert: Path, sentence_bert: dict[str, Any]) -> int | None:
     named = sentence_bert.get("max_seq_length")
     if named is None:
-        named = _read_json(bert / "tokenizer_config.json", missing={}).get("model_max_length")
+        named = read_json(bert / "tokenizer_config.json", missing={}).get("model_max_length")
     return int(named) if isinstance(named, (int, float)) and 3 <= named < 1e9 else None
 
 
@@ -196,22 +201,14 @@ def _check_config(config: dict[str, Any], path: Path) -> None:
 def is_cased(vocabulary: list[str]) -> bool:
     """Whether a vocabulary keeps case: any ordinary piece with an upper-case letter or a Hangul syllable says so.
 
-    An uncased BERT lower-cases and strips accents, which also takes Hangul syllables apart.
+    An uncased BERT lower-cases and strips accents, which also takes Hangul syllables apart. Upper case is what has a
+    lower case: bert-base-uncased itself holds ℝ, which has none.
 
-    >>> is_cased(["[UNK]", "the", "##s"]), is_cased(["[UNK]", "The"]), is_cased(["[UNK]", "한국"])
+    >>> is_cased(["[UNK]", "the", "ℝ"]), is_cased(["[UNK]", "The"]), is_cased(["[UNK]", "한국"])
     (False, True, True)
     """
     ordinary = (piece for piece in vocabulary if not (piece.startswith("[") and piece.endswith("]")))
-    return any(letter.isupper() or "가" <= letter <= "힣" for piece in ordinary for letter in piece)
-
-
-def stated_casing(bert: Path) -> bool | None:
-    """Whether the folder's tokenizer lower-cases, as its files say; None where they say nothing."""
-    stated = _read_json(bert / "tokenizer_config.json", missing={}).get("do_lower_case")
-    if isinstance(stated, bool):
-        return stated
-    normalizer = _read_json(bert / "tokenizer.json", missing={}).get("normalizer") or {}
-    return normalizer.get("lowercase") if normalizer.get("type") == "BertNormalizer" else None
+    return any(letter != letter.lower() or "가" <= letter <= "힣" for piece in ordinary for letter in piece)
 
 
 def encoder_names(names: list[str]) -> dict[str, str]:

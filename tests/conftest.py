@@ -18,6 +18,8 @@ from transformers import BertConfig, BertModel
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+torch.set_num_threads(1)  # two threads that wait for a busy core make a tiny model 200 times slower
+
 WORDS = """
     a the man woman cat dog child bird is was not never eating sleeping running red blue big small two three five
 """.split()
