@@ -24,7 +24,7 @@ from connection import UserMistake
 
 SHOWN_BAD_ROWS = 20
 LONGEST_CELL = 10_000_000  # characters
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FORMULA = re.compile(r"[\s\u00a0]*[=+\-@\t\r]")
 
