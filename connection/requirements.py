@@ -9,7 +9,7 @@ from pathlib import Path
 from connection import UserMistake
 
 PYTHON_FROM, PYTHON_BELOW = (3, 10), (3, 14)
-PACKAGES = ("torch", "transformers", "pandas", "tqdm", "numpy", "safetensors")
+PACKAGES = ("torch", "transformers", "pandas", "tqdm", "numpy", "safetensors", "tokenizers")
 
 
 def is_installed(package: str) -> bool:
