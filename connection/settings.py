@@ -11,7 +11,7 @@ import argparse
 import ast
 import codecs
 import difflib
-import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from connection import UserMistake
+from connection import UserMistake, printable
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,13 @@ class Kind:
     choices: tuple[str, ...] = ()
 
 
-def _number(type_: type, low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False) -> Kind:
-    wanted = ("more than " if open_low else "at least ") + f"{low:g}"
-    if high != math.inf:
-        wanted += (" and less than " if open_high else " and at most ") + f"{high:g}"
+def _number(type_: type, low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Kind:
+    """A number with both bounds: the upper one is far above what anybody uses, and keeps a slip of the hand out."""
+    wanted = f"must be {'more than' if open_low else 'at least'} {low:,} and {'less than' if open_high else 'at most'} {high:,}"
 
     def check(value: float) -> str | None:
         inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
-        return None if inside and math.isfinite(value) else f"must be {wanted}"
+        return None if inside else wanted  # nan is inside of nothing
 
     return Kind(type_, check)
 
@@ -50,37 +49,47 @@ def _choice(*choices: str) -> Kind:
     return Kind(str, lambda value: None if value in choices else f"must be one of {listed}", choices=choices)
 
 
+def _is_number(column: str | int) -> bool:
+    return type(column) is int or (column.isascii() and column.isdecimal())
+
+
 def _check_column(value: str | int) -> str | None:
-    return None if value != "" and not (str(value).isdecimal() and int(value) == 0) else "must name a column, or count from 1"
+    if not value:
+        return "must name a column, or count from 1"
+    if _is_number(value) and not (len(str(value)) <= 5 and 1 <= int(value) <= HIGHEST_COLUMN):
+        return f"must be a column's number from 1 to {HIGHEST_COLUMN:,}, or its name"
+    return None
 
 
 def _check_encoding(value: str) -> str | None:
     try:
-        codecs.lookup(value)
-    except LookupError:
-        return 'is no text encoding that Python knows; "utf-8", "cp1252" and "cp949" are usual'
-    return None
+        b"a".decode(value, "replace")  # also refuses what turns bytes into bytes, as "hex" and "zlib" do
+        known = codecs.lookup(value).name not in ("idna", "punycode", "undefined")
+    except (LookupError, ValueError):
+        known = False
+    return None if known else 'is no text encoding that Python knows; "utf-8", "cp1252" and "cp949" are usual'
 
 
 def _check_separator(value: str) -> str | None:
-    return None if len(value) <= 1 and value not in ('"', "\n", "\r") else "must be one character, or empty"
+    return None if len(value) <= 1 and value not in ('"', "\n", "\r", "\0") else "must be one character, or empty"
 
 
 def _check_range(value: tuple[float, float]) -> str | None:
-    good = len(value) == 2 and all(math.isfinite(bound) for bound in value) and value[0] < value[1]
+    good = len(value) == 2 and all(abs(bound) <= 1e100 for bound in value) and value[0] < value[1]
     return None if good else "must be two numbers, the lower one first"
 
 
 def _check_device(value: str) -> str | None:
-    good = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value)
+    good = re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", value)
     return None if good else 'must be "auto", "cpu", "cuda", "cuda:1" (a card by its number) or "mps"'
 
 
+HIGHEST_COLUMN = 10_000
 _COLUMN = Kind(str, _check_column)
 KINDS = {
     "ENCODER": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
     "POOLING": _choice("", "mean", "cls", "max"),
-    "MAX_TOKENS": _number(int, 3),
+    "MAX_TOKENS": _number(int, 3, 1_000_000),
     "TRAIN_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
     "DEV_FILE": Kind(str, is_path=True),
     "TEST_FILE": Kind(str, is_path=True),
@@ -94,25 +103,31 @@ KINDS = {
     "OVERLAP": _choice("report", "drop", "refuse"),
     "DEV_SHARE": _number(float, 0, 1, open_low=True, open_high=True),
     "LOSS": _choice("cosine"),
-    "EPOCHS": _number(int, 0),
-    "BATCH_SIZE": _number(int, 1),
-    "LEARNING_RATE": _number(float, 0, open_low=True),
+    "EPOCHS": _number(int, 0, 1_000_000),
+    "BATCH_SIZE": _number(int, 1, 1_000_000),
+    "LEARNING_RATE": _number(float, 0, 1, open_low=True),
     "WARMUP": _number(float, 0, 1),
-    "WEIGHT_DECAY": _number(float, 0),
-    "MAX_GRADIENT_NORM": _number(float, 0),
+    "WEIGHT_DECAY": _number(float, 0, 1_000),
+    "MAX_GRADIENT_NORM": _number(float, 0, 1_000_000),
     "SEED": _number(int, 0, 2**63 - 1),
     "OUTPUT": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
-    "EVALUATIONS_PER_EPOCH": _number(int, 1),
-    "PATIENCE": _number(int, 0),
+    "EVALUATIONS_PER_EPOCH": _number(int, 1, 1_000_000),
+    "PATIENCE": _number(int, 0, 1_000_000),
     "DEVICE": Kind(str, _check_device),
     "PRECISION": _choice("float32", "bfloat16"),
-    "THREADS": _number(int, 0),
+    "THREADS": _number(int, 0, 1_024),
     "START_OVER": Kind(bool),
 }
 
 
 class Settings(SimpleNamespace):
     """The effective constants of one run, as attributes. Paths are absolute `Path`s; a path that is "" is None."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Only asked for what is not there: a constant that was renamed or deleted from the top of the script."""
+        if not name.isupper():
+            raise AttributeError(name)
+        raise UserMistake(f"The constant {name} is missing at the top of the script: put it back.")
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain JSON values, paths as text, None as ""."""
@@ -135,11 +150,15 @@ class Constant:
 
 
 def read_constants(source: str) -> list[Constant]:
-    """The constants of a script's source, in order: assignments to names of `KINDS` at its top level."""
+    """The constants of a script's source, in order: assignments to names of `KINDS` at its top level.
+
+    One that is assigned twice counts once, where it first stands; its value is the last one, as Python has it.
+    """
     lines = source.splitlines()
     constants, group = [], ""
     for node in ast.parse(source).body:
-        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in KINDS):
+        name = _assigned_name(node)
+        if name not in KINDS or name in [constant.name for constant in constants]:
             continue
         comment, above = [], node.lineno - 2
         while above >= 0 and lines[above].startswith("#") and not lines[above].startswith("# ---"):
@@ -149,8 +168,14 @@ def read_constants(source: str) -> list[Constant]:
             above -= 1
         if lines[above].startswith("# ---"):
             group = lines[above].strip("# -")
-        constants.append(Constant(node.targets[0].id, " ".join(comment), group))
+        constants.append(Constant(name, " ".join(comment), group))
     return constants
+
+
+def _assigned_name(node: ast.stmt) -> str | None:
+    """`X = 1` and `X: int = 1` → "X"."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) and getattr(node, "value", None) is not None else None
 
 
 def flag_of(name: str) -> str:
@@ -194,7 +219,7 @@ def _make_parser(script: Path, constants: Sequence[Constant], values: Mapping[st
 
 
 def _from_text(name: str, given: Any) -> Any:
-    """A flag's text as a value of its constant's kind; relative paths start at the working folder."""
+    """A flag's text as a value of its constant's kind."""
     kind = KINDS[name]
     if kind.type is bool:
         return given
@@ -203,12 +228,10 @@ def _from_text(name: str, given: Any) -> Any:
             return tuple(_plain_number(float(text)) for text in given)
         if kind.type in (int, float):
             return kind.type(given)
-    except ValueError:
+    except (ValueError, OverflowError):
         wanted = {int: "a whole number", float: "a number", tuple: "two numbers"}[kind.type]
         shown = " ".join(given) if kind.type is tuple else given
         raise UserMistake(f'{flag_of(name)} "{shown}" is not {wanted}.') from None
-    if kind.is_path and given:
-        return str(Path.cwd() / given)
     return "\t" if name == "SEPARATOR" and given == "\\t" else given
 
 
@@ -217,10 +240,15 @@ def _plain_number(value: float) -> float | int:
 
 
 def _checked(name: str, value: Any, folder: Path, where: str) -> Any:
-    """The value as the run uses it; raise `UserMistake` if it is of another type or out of its range."""
+    """The value as the run uses it; raise `UserMistake` if it is of another type or out of its range.
+
+    folder: where a relative path starts.
+    """
     kind = KINDS[name]
-    if (kind.type is float and type(value) is int) or (kind.type is tuple and type(value) is list):
-        value = kind.type(value)
+    if kind.type is tuple and type(value) is list:
+        value = tuple(value)
+    if kind.type is float and type(value) is int and abs(value) < 2**53:
+        value = float(value)
     right = type(value) is kind.type or (kind is _COLUMN and type(value) is int)
     if kind.type is tuple and right:
         right = all(type(bound) in (int, float) for bound in value)
@@ -229,10 +257,20 @@ def _checked(name: str, value: Any, folder: Path, where: str) -> Any:
     if problem:
         raise UserMistake(f"{where} is {value!r}; it {problem}.")
     if kind is _COLUMN:
-        return int(value) if str(value).isdecimal() else value
+        return int(value) if _is_number(value) else value
     if kind.is_path:
-        return (folder / Path(value).expanduser()).resolve() if value else None
+        return _absolute(value, folder, where) if value else None
     return value
+
+
+def _absolute(value: str, folder: Path, where: str) -> Path:
+    try:
+        path = (folder / Path(value).expanduser()).resolve()
+        path.exists()  # the system's word on it: too long, a loop of links, a folder that may not be entered
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserMistake(f"{where} is {value!r}, which cannot be a path here: {reason}.") from None
+    return path
 
 
 def read_settings(script: str | Path, values: Mapping[str, Any], arguments: Sequence[str] | None = None) -> Settings:
@@ -243,7 +281,7 @@ def read_settings(script: str | Path, values: Mapping[str, Any], arguments: Sequ
     Raises UserMistake for an unknown flag and for a value of the wrong type or out of its range.
     """
     script = Path(script).resolve()
-    constants = read_constants(script.read_text(encoding="utf-8"))
+    constants = read_constants(script.read_text(encoding="utf-8-sig"))
     parser = _make_parser(script, constants, values, (values.get("__doc__") or "").strip())
     given, unknown = parser.parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
     if unknown:
@@ -257,17 +295,26 @@ def read_settings(script: str | Path, values: Mapping[str, Any], arguments: Sequ
         flagged = name in given
         value = _from_text(name, getattr(given, name)) if flagged else values[name]
         where = flag_of(name) if flagged else f"{name} (at the top of {script.name})"
-        setattr(settings, name, _checked(name, value, script.parent, where))
+        setattr(settings, name, _checked(name, value, Path.cwd() if flagged else script.parent, where))
     return settings
 
 
 def run_script(main: Callable[[], int | None]) -> int:
-    """Run a script's `main` and return its exit status: a `UserMistake` is printed as a sentence, with status 2."""
+    """Run a script's `main` and return its exit status.
+
+    A `UserMistake` is printed as a sentence, with status 2; Ctrl-C ends with 130, a closed pipe (`… | head`) with 141.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a Windows console cannot show every letter
     try:
         return main() or 0
     except UserMistake as mistake:
-        print(mistake, file=sys.stderr)
+        print(printable(str(mistake)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more to say when Python flushes its streams
+        return 141

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,7 @@ def test_paths_start_at_the_script_for_constants_and_at_the_working_folder_for_f
     monkeypatch.chdir(tmp_path)
     assert SCRIPT.parent / "x" / "y.csv" == settings(DEV_FILE="x/y.csv").DEV_FILE
     assert tmp_path / "x" / "y.csv" == settings("--dev-file", "x/y.csv").DEV_FILE
+    assert Path.home() / "y.csv" == settings("--dev-file=~/y.csv").DEV_FILE == settings(DEV_FILE="~/y.csv").DEV_FILE
     assert settings("--dev-file", "").DEV_FILE is None and settings(TEST_FILE="").TEST_FILE is None
 
 
@@ -143,10 +145,10 @@ def test_columns_and_separators() -> None:
         (["--epochs"], "Argument --epochs: expected one argument"),
         (["--epochs", "two"], '--epochs "two" is not a whole number.'),
         (["--epochs", "1.5"], '--epochs "1.5" is not a whole number.'),
-        (["--epochs", "-1"], "--epochs is -1; it must be at least 0."),
+        (["--epochs", "-1"], "--epochs is -1; it must be at least 0 and at most 1,000,000."),
         (["--learning-rate", "fast"], '--learning-rate "fast" is not a number.'),
-        (["--learning-rate", "nan"], "--learning-rate is nan; it must be more than 0."),
-        (["--learning-rate", "inf"], "--learning-rate is inf; it must be more than 0."),
+        (["--learning-rate", "nan"], "--learning-rate is nan; it must be more than 0 and at most 1."),
+        (["--learning-rate", "inf"], "--learning-rate is inf; it must be more than 0 and at most 1."),
         (["--dev-share", "1"], "--dev-share is 1.0; it must be more than 0 and less than 1."),
         (["--warmup", "1.1"], "--warmup is 1.1; it must be at least 0 and at most 1."),
         (["--score-range", "5", "0"], "--score-range is (5, 0); it must be two numbers, the lower one first."),
@@ -155,9 +157,9 @@ def test_columns_and_separators() -> None:
         (["--device", "gpu"], "--device is 'gpu'; it must be \"auto\""),
         (["--encoding", "utf-9"], "--encoding is 'utf-9'; it is no text encoding that Python knows"),
         (["--separator", ", "], "--separator is ', '; it must be one character, or empty."),
-        (["--score-column", "0"], "--score-column is '0'; it must name a column, or count from 1."),
+        (["--score-column", "0"], "--score-column is '0'; it must be a column's number from 1 to 10,000, or its name."),
         (["--train-file", ""], "--train-file is ''; it must name a file."),
-        (["--max-tokens", "2"], "--max-tokens is 2; it must be at least 3."),
+        (["--max-tokens", "2"], "--max-tokens is 2; it must be at least 3 and at most 1,000,000."),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> None:
@@ -170,13 +172,28 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("EPOCHS", "4", "EPOCHS (at the top of bertFineTuningWithConnectionData.py) is '4'; it must be a whole number."),
         ("EPOCHS", 1.5, "is 1.5; it must be a whole number."),
         ("BATCH_SIZE", True, "is True; it must be a whole number."),
-        ("BATCH_SIZE", 0, "is 0; it must be at least 1."),
+        ("BATCH_SIZE", 0, "is 0; it must be at least 1 and at most 1,000,000."),
         ("QUOTING", 1, "is 1; it must be True or False."),
         ("TRAIN_FILE", None, "is None; it must be text in quotes."),
         ("SCORE_RANGE", (0, 5, 10), "it must be two numbers, the lower one first."),
         ("SCORE_RANGE", ("0", "5"), "it must be two numbers."),
         ("LOSS", "cosin", 'it must be one of "cosine".'),
         ("SCORE_COLUMN", 0, "is 0; it must name a column, or count from 1."),
+        ("SCORE_COLUMN", -1, "is -1; it must be a column's number from 1 to 10,000, or its name."),
+        ("SCORE_COLUMN", 10**30, "it must be a column's number from 1 to 10,000, or its name."),
+        ("EPOCHS", 10**400, "it must be at least 0 and at most 1,000,000."),
+        ("LEARNING_RATE", 10**400, "it must be a number."),
+        ("LEARNING_RATE", 2.0, "is 2.0; it must be more than 0 and at most 1."),
+        ("SCORE_RANGE", (-1.7e308, 1.7e308), "it must be two numbers, the lower one first."),
+        ("SCORE_RANGE", (0, float("nan")), "it must be two numbers, the lower one first."),
+        ("ENCODING", "hex", "it is no text encoding that Python knows"),
+        ("ENCODING", "idna", "it is no text encoding that Python knows"),
+        ("ENCODING", "utf\0", "it is no text encoding that Python knows"),
+        ("SEPARATOR", "\0", "it must be one character, or empty."),
+        ("DEVICE", "cuda:01", 'it must be "auto"'),
+        ("TRAIN_FILE", "a\0b", "which cannot be a path here: embedded null"),
+        ("OUTPUT", "x" * 300, "which cannot be a path here: File name too long."),
+        ("ENCODER", "~no-such-user/x", "which cannot be a path here: "),
     ],
 )
 def test_a_wrong_constant_is_named_with_its_script(name: str, value: object, message: str) -> None:
@@ -187,6 +204,18 @@ def test_a_wrong_constant_is_named_with_its_script(name: str, value: object, mes
 def test_a_whole_number_will_do_for_a_number_and_a_list_for_a_tuple() -> None:
     changed = settings(LEARNING_RATE=1, SCORE_RANGE=[0, 1])
     assert changed.LEARNING_RATE == 1.0 and type(changed.LEARNING_RATE) is float and changed.SCORE_RANGE == (0, 1)
+
+
+def test_an_edited_script(tmp_path: Path) -> None:
+    """A byte order mark, a type hint, a constant assigned twice: the value counts that Python sees. A lost one is named."""
+    edited = SOURCE.replace("EPOCHS = 4", "EPOCHS: int = 4").replace("BATCH_SIZE = 16", "BATCH_SIZE = 16\nBATCH_SIZE = 32")
+    path = tmp_path / "edited.py"
+    path.write_text(edited, encoding="utf-8-sig")
+    changed = read_settings(path, vars(script) | {"BATCH_SIZE": 32}, ["--epochs", "2"])
+    assert (changed.BATCH_SIZE, changed.EPOCHS) == (32, 2) and list(vars(changed)) == CONSTANTS
+    path.write_text(SOURCE.replace("EPOCHS = 4", "EPOCH = 4"), encoding="utf-8")
+    with pytest.raises(UserMistake, match="The constant EPOCHS is missing at the top of the script: put it back"):
+        _ = read_settings(path, vars(script), []).EPOCHS
 
 
 def test_help_is_made_of_the_constants_and_loads_no_torch() -> None:
@@ -205,6 +234,22 @@ def test_a_mistake_ends_the_script_with_status_2_and_one_sentence() -> None:
     result = run("--epoch", "3")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == 'There is no flag "--epoch"; did you mean --epochs?\n'
+
+
+def test_what_a_terminal_shows_holds_no_control_codes() -> None:
+    result = run("--encoder", "no\x1b[2J\u200bwhere")
+    assert result.returncode == 2 and "no\\x1b[2J\\u200bwhere" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGPIPE convention")
+def test_a_closed_pipe_ends_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "import sys; from connection.settings import run_script; sys.exit(run_script(lambda: print('x', flush=True)))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=SCRIPT.parent, check=False)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_a_start_without_the_packages_says_how_to_install_them() -> None:
