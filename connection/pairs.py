@@ -1,32 +1,27 @@
-"""Files of sentence pairs → a checked table, or one error that names every bad row; and the CSV that we write.
+"""Files of sentence pairs → a checked table, or one error that names every bad row.
 
-Knows the file formats, the score range and what a bad row is. Does not know how pairs of two files relate
-(`connection/overlap.py`), nor tokens.
+Knows the score range and what a bad row is. Does not know file formats (`connection/table_files.py`), how pairs of two
+files relate (`connection/overlap.py`), nor tokens.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
 import difflib
-import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
-from connection import UserMistake
+from connection import UserMistake, printable
+from connection.table_files import NUMBER, BadRow, NotText, Table, open_table
 
 SHOWN_BAD_ROWS = 20
-LONGEST_CELL = 10_000_000  # characters
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_FORMULA = re.compile(r"[\s\u00a0]*[=+\-@\t\r]")
+_DAMAGED = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of surrogate pairs, which no file can be written with
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,8 @@ class Pairs:
 
     table: columns sentence1, sentence2 (text as in the file), score (float, 0 to 1) and line (where the row begins).
     columns, cells: the file's own header and rows, kept only where asked for.
-    ignored_cells: cells to the right of the highest numbered column. blank_lines: lines passed over as no row.
+    ignored_cells: those to the right of the highest numbered column, or under no name of the first JSON line.
+    blank_lines: lines passed over as no row.
     control_rows: rows that hold control characters, which BERT's tokenizer drops (STS benchmark's train has one).
     """
 
@@ -79,36 +75,42 @@ class Pairs:
 
 
 def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) -> Pairs:
-    """Read a CSV or TSV file of sentence pairs; strict: every row is either returned or refused by name.
+    """Read a file of sentence pairs (CSV, TSV, JSON Lines, Parquet); strict: every row is returned or refused by name.
 
     Raises UserMistake for a file that cannot be read, a column that is not there, and for bad rows: up to 20 of them
     are listed as `file:line`, column, value and what to do, and the text ends with their count.
     """
     path = Path(path).resolve()
     _check_file(path)
-    rows = _Rows(path, layout)
-    pairs = Pairs(path, pd.DataFrame())
+    rows = open_table(
+        path, has_header=layout.has_header, separator=layout.separator, quoting=layout.quoting, encoding=layout.encoding
+    )
+    places = _places(rows, layout)
+    check = _RowCheck(layout, places, rows)
+    pairs = Pairs(path, pd.DataFrame(), check.names)
     columns: dict[str, list] = {"sentence1": [], "sentence2": [], "score": [], "line": []}
     bad: list[str] = []
     bad_count = 0
     for line, cells in rows:
-        problems = _problems(cells, rows, layout)
+        problems = check(line, cells)
         if problems:
             bad_count += 1
             if len(bad) < SHOWN_BAD_ROWS:
                 bad.append(f"  {path}:{line}  {'; '.join(problems)}")
             continue
-        columns["sentence1"].append(cells[rows.places["SENTENCE1_COLUMN"]])
-        columns["sentence2"].append(cells[rows.places["SENTENCE2_COLUMN"]])
-        columns["score"].append(_scaled(cells[rows.places["SCORE_COLUMN"]], layout) if layout.score is not None else 0.0)
+        columns["sentence1"].append(str(cells[places["SENTENCE1_COLUMN"]]))
+        columns["sentence2"].append(str(cells[places["SENTENCE2_COLUMN"]]))
+        columns["score"].append(_scaled(cells[places["SCORE_COLUMN"]], layout) if layout.score is not None else 0.0)
         columns["line"].append(line)
-        pairs.control_rows += any(_CONTROL.search(cells[place]) for place in rows.places.values())
+        pairs.control_rows += any(_CONTROL.search(cells[place]) for place in places.values())
+        pairs.ignored_cells += len(cells) - check.width
         if keep_cells:
-            pairs.cells.append(cells[: rows.width])
+            pairs.cells.append([str(cell) for cell in cells[: check.width]])
     if bad:
-        raise UserMistake(_bad_rows_text(path, bad, bad_count, len(columns["line"])))
+        raise UserMistake(_bad_rows_text(path, bad, bad_count, len(columns["line"]), check.no_score))
     pairs.table = pd.DataFrame({name: pd.Series(values, dtype=_DTYPES[name]) for name, values in columns.items()})
-    pairs.columns, pairs.ignored_cells, pairs.blank_lines = rows.header, rows.ignored_cells, rows.blank_lines
+    pairs.ignored_cells += rows.ignored_cells
+    pairs.blank_lines = rows.blank_lines
     _check_table(pairs, layout)
     return pairs
 
@@ -128,133 +130,119 @@ def _check_file(path: Path) -> None:
         raise UserMistake(f"{path} is no regular file; a file of sentence pairs is needed here.")
 
 
-class _Rows:
-    """The rows of a CSV or TSV file as (line, cells), formula guards taken off; knows where the wanted columns are."""
-
-    def __init__(self, path: Path, layout: Layout):
-        self.path, self.layout = path, layout
-        self.header: list[str] = []
-        self.places: dict[str, int] = {}
-        self.width = 0  # cells a row must have (headerless: at least)
-        self.ignored_cells = 0
-        self.blank_lines = 0
-        self.separator = layout.separator or ("\t" if path.suffix.lower() in (".tsv", ".tab") else ",")
-
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        records = self._records()
-        if self.layout.has_header:
-            self._read_header(next(records, None))
-        else:
-            self.places = {constant: column - 1 for constant, column in self.layout.columns.items()}
-            self.width = max(self.places.values()) + 1
-            self.header = [self._headerless_name(place) for place in range(self.width)]
-        for line, cells in records:
-            if not self.layout.has_header and len(cells) > self.width:
-                self.ignored_cells += len(cells) - self.width
-            yield line, [_without_guard(cell) for cell in cells]
-
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Every record that is not blank, with the line on which it begins."""
-        encoding = codecs.lookup(self.layout.encoding).name
-        encoding = "utf-8-sig" if encoding == "utf-8" else encoding  # a byte order mark is no part of the header
-        csv.field_size_limit(LONGEST_CELL)
-        begin = 1
-        try:
-            with self.path.open(encoding=encoding, newline="") as file:
-                quoting = csv.QUOTE_MINIMAL if self.layout.quoting else csv.QUOTE_NONE
-                reader = csv.reader(file, delimiter=self.separator, quoting=quoting, strict=True)
-                for cells in reader:
-                    if any(cell.strip() for cell in cells) or len(cells) > 1:
-                        yield begin, cells
-                    else:
-                        self.blank_lines += 1
-                    begin = reader.line_num + 1
-        except csv.Error as error:
-            raise UserMistake(_csv_error_text(self.path, begin, error)) from None
-        except UnicodeError:
-            raise UserMistake(_undecodable_text(self.path, self.layout.encoding)) from None
-        except OSError as error:
-            raise UserMistake(f"{self.path} cannot be read: {error.strerror}.") from None
-
-    def _read_header(self, record: tuple[int, list[str]] | None) -> None:
-        if record is None:
-            raise UserMistake(f"{self.path} is empty: a header and rows of pairs are needed.")
-        self.header = [_without_guard(name).strip() for name in record[1]]
-        self.width = len(self.header)
-        for constant, column in self.layout.columns.items():
+def _places(rows: Table, layout: Layout) -> dict[str, int]:
+    """Where each wanted column stands in a row, by its constant."""
+    if rows.header is None:
+        places = {constant: column - 1 for constant, column in layout.columns.items()}
+    else:
+        for constant, column in layout.columns.items():
             if isinstance(column, int):
                 raise UserMistake(
-                    f"{constant} is the number {column}, but another column is given by its name: "
-                    "give all of them by name, or all by number for a file without a header."
+                    f"{constant} is the number {column}, but {rows.path} is read with the names of its columns: give all of "
+                    "them by name, or all by number, for a CSV or TSV file without a header."
                 )
-            if self.header.count(column) != 1:
-                raise UserMistake(self._missing_column_text(constant, column))
-            self.places[constant] = self.header.index(column)
-
-    def _headerless_name(self, place: int) -> str:
-        names = {self.places[constant]: constant.removesuffix("_COLUMN").lower() for constant in self.places}
-        return names.get(place, f"column{place + 1}")
-
-    def _missing_column_text(self, constant: str, column: str) -> str:
-        listed = ", ".join(f'"{_shown(name)}"' for name in self.header[:SHOWN_BAD_ROWS])
-        if column in self.header:
-            return f'{self.path} has the column "{column}" ({constant}) more than once: {listed}. Rename all but one.'
-        text = f'{self.path} has no column "{column}" ({constant}). Its columns: {listed}.'
-        other = [mark for mark in (",", ";", "\t", "|") if mark != self.separator and mark in self.header[0]]
-        if len(self.header) == 1 and other:
-            return (
-                f"{text} The cells were split at {self.separator!r}, "
-                f"but this file seems to use {other[0]!r}: set SEPARATOR = {other[0]!r}."
-            )
-        near = difflib.get_close_matches(column, self.header, n=1)
-        if near:
-            return f'{text} Did you mean "{near[0]}"?'
-        return f"{text} Set {constant} to one of them, or to a number counting from 1 where the file has no header."
+            if rows.header.count(column) != 1:
+                raise UserMistake(_missing_column_text(rows, constant, column))
+        places = {constant: rows.header.index(column) for constant, column in layout.columns.items()}
+    for constant, place in places.items():
+        twins = [other for other, elsewhere in places.items() if elsewhere == place]
+        if len(twins) > 1:
+            raise UserMistake(f'{" and ".join(twins)} name the same column, "{layout.columns[constant]}".')
+    return places
 
 
-def _problems(cells: list[str], rows: _Rows, layout: Layout) -> list[str]:
-    """What is wrong with a row, each as `column: value: what to do`; nothing for a good one."""
-    count = len(cells)
-    if count < rows.width or (count > rows.width and layout.has_header):
-        least = "" if layout.has_header else "at least "
-        found = f"{count} cell{'s' * (count != 1)} where {least}{rows.width} are expected"
-        return [f"{found}: put a sentence that holds {rows.separator!r} in double quotes, or see SEPARATOR and QUOTING"]
-    problems = []
-    for constant, place in rows.places.items():
-        cell = cells[place]
-        name = layout.columns[constant]
-        if "\0" in cell:
-            problem = "holds a NUL character: the file is damaged, or its ENCODING is another; remove it"
-        elif constant == "SCORE_COLUMN":
-            problem = _score_problem(cell, layout.score_range)
-        elif not cell.strip():
-            problem = "is empty: write the sentence, or delete the row"
-        else:
-            problem = "\n" in cell and _swallowed_rows(cell, rows, layout)
-        if problem:
-            problems.append(f'column "{name}": "{_shown(cell)}" {problem}')
-    return problems
+def _missing_column_text(rows: Table, constant: str, column: str) -> str:
+    listed = ", ".join(f'"{_shown(name)}"' for name in rows.header[:SHOWN_BAD_ROWS]) or "none"
+    if column in rows.header:
+        return f'{rows.path} has the column "{column}" ({constant}) more than once: {listed}. Rename all but one.'
+    text = f'{rows.path} has no column "{column}" ({constant}). Its columns: {listed}.'
+    first = rows.header[0] if rows.header else ""
+    if rows.separator and first.lower().startswith("sep="):
+        return (
+            f'{text} The first line is a hint to a spreadsheet: delete it, and set SEPARATOR = "{first[4:] or rows.separator}".'
+        )
+    other = [mark for mark in (",", ";", "\t", "|") if mark != rows.separator and mark in first]
+    if rows.separator and len(rows.header) == 1 and other:
+        return (
+            f"{text} The cells were split at {rows.separator!r}, "
+            f"but this file seems to use {other[0]!r}: set SEPARATOR = {other[0]!r}."
+        )
+    near = difflib.get_close_matches(column, rows.header, n=1)
+    if near:
+        return f'{text} Did you mean "{_shown(near[0])}"?'
+    return f"{text} Set {constant} to one of them, or to a number counting from 1 where the file has no header."
 
 
-def _score_problem(cell: str, score_range: tuple[float, float]) -> str:
-    low, high = score_range
-    text = cell.strip()
-    if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-        comma = ", with a point for the decimals" if _NUMBER.fullmatch(text.replace(",", ".")) else ""
-        return f"is no finite number: write one from {low:g} to {high:g}{comma}"
-    if not low <= float(text) <= high:
-        return f"is out of SCORE_RANGE ({low:g} to {high:g}): mend the score, or set SCORE_RANGE"
-    return ""
+class _RowCheck:
+    """What is wrong with a row, each as `column: value: what to do`; nothing for a good one.
 
+    width: cells a row must have, or without a header at least. names: a name for each of them.
+    """
 
-def _swallowed_rows(cell: str, rows: _Rows, layout: Layout) -> str:
-    """A quote that is opened and closed again rows later makes one cell of them: its lines look like rows."""
-    place = rows.places.get("SCORE_COLUMN", 0)
-    for text in cell.splitlines():
-        inner = text.split(rows.separator)
-        if len(inner) == rows.width > 1 and (layout.score is None or _NUMBER.fullmatch(inner[place].strip())):
+    def __init__(self, layout: Layout, places: dict[str, int], rows: Table):
+        self.layout, self.separator = layout, rows.separator
+        self.exact = rows.header is not None
+        self.constants = {place: constant for constant, place in places.items()}
+        self.score_place = places.get("SCORE_COLUMN", 0)
+        self.width = len(rows.header) if self.exact else max(places.values()) + 1
+        self.names = rows.header or [self._name_by_number(place) for place in range(self.width)]
+        self.no_score = 0  # rows with text where their score should be
+
+    def _name_by_number(self, place: int) -> str:
+        constant = self.constants.get(place)
+        return constant.removesuffix("_COLUMN").lower() if constant else f"column{place + 1}"
+
+    def __call__(self, line: int, cells: list[str] | BadRow) -> list[str]:
+        if isinstance(cells, BadRow):
+            return [cells]
+        count = len(cells)
+        if count < self.width or (count > self.width and self.exact):
+            least = "" if self.exact else "at least "
+            found = f"{count} cell{'s' * (count != 1)} where {least}{self.width} are expected"
+            return [f"{found}: put a sentence that holds {self.separator!r} in double quotes, or see SEPARATOR and QUOTING"]
+        problems = []
+        for place, cell in enumerate(cells[: self.width]):
+            problem = self._problem(self.constants.get(place), cell)
+            if problem:
+                name = self.layout.columns.get(self.constants.get(place), self.names[place])
+                problems.append(f'column "{_shown(str(name))}": "{_shown(cell)}" {problem}')
+        if problems and line == 1 and not self.exact:
+            problems[-1] += "; if this line is a header, give all columns by name"
+        return problems
+
+    def _problem(self, constant: str | None, cell: str) -> str:
+        if _DAMAGED.search(cell):
+            return "holds a character that no text has: the file is damaged, or its ENCODING is another"
+        if self.separator and ("\n" in cell or "\r" in cell) and self._has_rows(cell):
             return "holds a line break and what looks like whole rows: a double quote is not closed; close or double it"
-    return ""
+        if constant == "SCORE_COLUMN":
+            return self._score_problem(cell)
+        if constant is None:
+            return ""
+        if isinstance(cell, NotText):
+            return "is no text: write the sentence, or delete the row"
+        return "" if cell.strip() else "is empty: write the sentence, or delete the row"
+
+    def _score_problem(self, cell: str) -> str:
+        low, high = self.layout.score_range
+        text = cell.strip()
+        if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+            self.no_score += 1
+            comma = ", with a point for the decimals" if "," in text and NUMBER.fullmatch(text.replace(",", ".")) else ""
+            return f"is no finite number: write one from {low:g} to {high:g}{comma}"
+        if not low <= float(text) <= high:
+            return f"is out of SCORE_RANGE ({low:g} to {high:g}): mend the score, or set SCORE_RANGE"
+        return ""
+
+    def _has_rows(self, cell: str) -> bool:
+        """A quote that is opened and closed again rows later makes one cell of them: its lines look like rows."""
+        for text in re.split("[\r\n]+", cell):
+            inner = text.split(self.separator)
+            if len(inner) == self.width > 1 and (
+                self.layout.score is None or NUMBER.fullmatch(inner[self.score_place].strip())
+            ):
+                return True
+        return False
 
 
 def _scaled(cell: str, layout: Layout) -> float:
@@ -275,69 +263,16 @@ def _check_table(pairs: Pairs, layout: Layout) -> None:
 
 
 def _shown(cell: str) -> str:
-    text = cell.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t")
-    text = _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
-    return text if len(text) <= 60 else text[:57] + "…"
+    """A cell's beginning on one line, what is invisible written as its code."""
+    text = printable(cell[:60]).replace("\n", "\\n")
+    return text if len(cell) <= 60 and len(text) <= 60 else text[:57] + "…"
 
 
-def _bad_rows_text(path: Path, bad: Sequence[str], bad_count: int, good_count: int) -> str:
+def _bad_rows_text(path: Path, bad: Sequence[str], bad_count: int, good_count: int, no_score: int) -> str:
     lines = [f"{path} has rows that cannot be used:", *bad]
     if bad_count > len(bad):
         lines.append(f"  … and {bad_count - len(bad):,} more")
+    if no_score == bad_count > 1 and not good_count:
+        lines.append("No row has a number for its score: is SCORE_COLUMN the right column?")
     lines.append(f"{bad_count:,} bad row{'s' * (bad_count != 1)} of {bad_count + good_count:,}.")
     return "\n".join(lines)
-
-
-def _csv_error_text(path: Path, line: int, error: csv.Error) -> str:
-    if "field limit" in str(error):
-        return f"{path}:{line}  a cell is longer than {LONGEST_CELL:,} characters. Is a double quote not closed?"
-    if "NUL" in str(error):  # Python 3.10; later ones hand the character on, and `_problems` finds it
-        return f"{path}:{line}  the row holds a NUL character: the file is damaged, or its ENCODING is another."
-    return (
-        f"{path}:{line}  the double quotes of the row that begins here do not pair up ({error}). Close the quote, "
-        "double a quote that belongs to the text, or set QUOTING = False if quotes mean nothing in this file."
-    )
-
-
-def _undecodable_text(path: Path, encoding: str) -> str:
-    data = path.read_bytes()
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        where = f"{path}:{line}  byte 0x{data[error.start]:02x} (number {error.start + 1:,} of the file)"
-    except UnicodeError as error:
-        where = f"{path}: {error}; the file"
-    else:
-        where = f"{path}: the file"
-    return (
-        f'{where} is not readable as "{encoding}" (ENCODING). Save the file as UTF-8, or set ENCODING to what it was '
-        'saved in: "cp1252" (Western Excel), "cp949" (Korean Excel), "utf-16".'
-    )
-
-
-def _runs_as_formula(cell: str) -> bool:
-    return bool(_FORMULA.match(cell)) and not _NUMBER.fullmatch(cell.strip())
-
-
-def with_guard(cell: str) -> str:
-    """A cell as we write it: one `'` before what a spreadsheet would run as a formula, and before what is so guarded.
-
-    >>> with_guard("=1+1"), with_guard("-0.5"), with_guard("'=1+1"), with_guard("it's")
-    ("'=1+1", '-0.5', "''=1+1", "it's")
-    """
-    return "'" + cell if _runs_as_formula(cell.lstrip("'")) else cell
-
-
-def _without_guard(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _runs_as_formula(cell.lstrip("'")) else cell
-
-
-def write_csv(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV file that a spreadsheet opens without running anything; `read_pairs` gives the same cells back.
-
-    file: open for text with `newline=""`.
-    """
-    writer = csv.writer(file)  # ends lines with CR LF (RFC 4180), which also makes it quote a cell that holds either
-    for cells in itertools.chain([header], rows):
-        writer.writerow([with_guard(cell) for cell in cells])

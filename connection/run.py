@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from connection import UserMistake
-from connection.pairs import write_csv
+from connection.table_files import write_csv
 
 MADE_BY = "bertFineTuningWithConnectionData"
 FORMAT = 1

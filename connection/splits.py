@@ -64,7 +64,7 @@ def _tell(name: str, pairs: Pairs) -> None:
         "repeated to the letter": counts["exact_duplicates"],
         "repeated but for case, spacing or order": counts["duplicates"] - counts["exact_duplicates"],
         "pairs with several scores": counts["pairs_with_several_scores"],
-        "cells to the right, ignored": pairs.ignored_cells,
+        "cells ignored": pairs.ignored_cells,
         "blank lines": pairs.blank_lines,
         "rows with control characters, which BERT drops": pairs.control_rows,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.pairs import Layout, Pairs, read_pairs, with_guard, write_csv
+from connection.pairs import Layout, Pairs, read_pairs
+from connection.table_files import with_guard, write_csv
 
 HEADER = "sentence1,sentence2,score\n"
 GOOD = "A cat.,A dog.,1\nA bird.,A fish.,4\n"
@@ -113,7 +115,7 @@ def test_control_characters_are_counted_as_the_benchmark_itself_has_one(tmp_path
         ("A cat.,A dog.", "2 cells where 3 are expected: put a sentence that holds ',' in double quotes, or see SEPARATOR"),
         ("A cat.,A dog.,1,2", "4 cells where 3 are expected"),
         (",A dog.,1", 'column "sentence1": "" is empty: write the sentence, or delete the row'),
-        ("A cat., \u00a0\t,1", 'column "sentence2": " \u00a0\\t" is empty'),
+        ("A cat., \u00a0\t,1", 'column "sentence2": " \\xa0\\t" is empty'),
         ("A cat.,A dog.,", 'column "score": "" is no finite number: write one from 0 to 5'),
         ("A cat.,A dog.,good", '"good" is no finite number'),
         ("A cat.,A dog.,nan", '"nan" is no finite number'),
@@ -124,7 +126,10 @@ def test_control_characters_are_counted_as_the_benchmark_itself_has_one(tmp_path
         ('A cat.,A dog.,"3,5"', '"3,5" is no finite number: write one from 0 to 5, with a point for the decimals'),
         ("A cat.,A dog.,5.01", '"5.01" is out of SCORE_RANGE (0 to 5): mend the score, or set SCORE_RANGE'),
         ("A cat.,A dog.,-1", '"-1" is out of SCORE_RANGE'),
-        ("A c\0at.,A dog.,1", "NUL character"),
+        (
+            "A c\0at.,A dog.,1",
+            "NUL character" if sys.version_info < (3, 11) else '"A c\\x00at." holds a character that no text has',
+        ),
         ('"A cat.,A dog.,1\nA bird.,A fish.,4\nlong",A dog.,2', "a double quote is not closed; close or double it"),
         (",A dog.,six", 'is empty: write the sentence, or delete the row; column "score": "six" is no finite number'),
     ],
@@ -135,6 +140,107 @@ def test_a_bad_row_is_named_with_what_to_do(tmp_path: Path, row: str, message: s
     assert f"{path}:4  " in text and message in text
     if "NUL" not in message:  # Python 3.10 stops at a NUL
         assert text.splitlines()[-1] == "1 bad row of 5."
+
+
+def test_a_header_that_is_not_expected_and_a_score_column_that_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER + GOOD)
+    text = mistake(path, sentence1=1, sentence2=2, score=3)
+    assert text.splitlines()[1].endswith("write one from 0 to 5; if this line is a header, give all columns by name")
+    lines = mistake(path, sentence1="sentence2", sentence2="score", score="sentence1").splitlines()
+    assert lines[-2:] == ["No row has a number for its score: is SCORE_COLUMN the right column?", "2 bad rows of 2."]
+
+
+def test_columns_that_are_not_used_are_checked_too_since_they_are_written_again(tmp_path: Path) -> None:
+    header = "id," + HEADER
+    row = '"1,A cat.,A dog.,1\n2,A bird.,A fish.,4\n3",A cat.,A dog.,2\n'
+    assert f'{tmp_path / "pairs.csv"}:2  column "id": ' in mistake(write(tmp_path, header + row + "5," + GOOD))
+    path = write(tmp_path, header.encode() + b"+2AA-,A cat.,A dog.,1\n5,A bird.,A fish.,2\n")  # a lone surrogate in UTF-7
+    assert 'column "id": "\\ud800" holds a character that no text has' in mistake(path, encoding="utf-7")
+
+
+def test_a_long_cell_of_digits_is_answered_at_once(tmp_path: Path) -> None:
+    """A pattern that backtracks would take hours for it."""
+    assert "is no finite number" in mistake(write(tmp_path, HEADER + GOOD + "A,B," + "1" * 300_000 + "x\n"))
+
+
+JSON_ROWS = [
+    '{"sentence1": "A cat.", "sentence2": "A dog.", "score": 1, "id": 7}',
+    '{"score": "4.0", "sentence2": "A fish.", "sentence1": "A bird.", "id": "x", "more": [1, {"a": null}]}',
+]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "ndjson", "json"])
+def test_json_lines(tmp_path: Path, ending: str) -> None:
+    text = "\ufeff" + "\r\n\n".join(JSON_ROWS) + "\n"
+    pairs = read_pairs(write(tmp_path, text, f"pairs.{ending}"), Layout(), keep_cells=True)
+    assert rows(pairs) == CATS and pairs.table["line"].tolist() == [1, 3]
+    assert (pairs.columns, pairs.cells[1]) == (["sentence1", "sentence2", "score", "id"], ["A bird.", "A fish.", "4.0", "x"])
+    assert (pairs.ignored_cells, pairs.blank_lines) == (1, 1)
+    assert all(type(cell) is str for cells in pairs.cells for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", "the line is no JSON object (Expecting property name"),
+        ("[1]", 'the line is JSON, but no object: write one object a line, as {"sentence1": …}'),
+        ("[" * 100_000, "the line is no JSON object ("),
+        (JSON_ROWS[0].replace('"id"', '"score"'), 'the line names "score" more than once'),
+        (JSON_ROWS[0].replace('"A cat."', "5"), 'column "sentence1": "5" is no text: write the sentence, or delete the row'),
+        (JSON_ROWS[0].replace('"A cat."', "null"), '"null" is no text'),
+        (JSON_ROWS[0].replace('"sentence1"', '"Sentence1"'), 'column "sentence1": "" is no text'),
+        (JSON_ROWS[0].replace("A cat", "A \\ud800"), 'column "sentence1": "A \\ud800." holds a character that no text has'),
+        (JSON_ROWS[0].replace(" 1,", " true,"), 'column "score": "true" is no finite number'),
+        (JSON_ROWS[0].replace(" 1,", " NaN,"), 'column "score": "NaN" is no finite number'),
+        (JSON_ROWS[0].replace(" 1,", " 1e999,"), 'column "score": "1e999" is no finite number: write one from 0 to 5'),
+    ],
+)
+def test_a_bad_json_line_is_named(tmp_path: Path, row: str, message: str) -> None:
+    path = write(tmp_path, "\n".join([*JSON_ROWS, row]), "pairs.jsonl")
+    text = mistake(path).splitlines()
+    assert text[1].startswith(f"  {path}:3  ") and message in text[1] and text[-1] == "1 bad row of 3."
+
+
+def test_a_json_file_that_cannot_be_used(tmp_path: Path) -> None:
+    array = write(tmp_path, f"[\n{JSON_ROWS[0]}\n]", "pairs.json")
+    assert mistake(array).startswith(f"{array}:1  the line is no JSON object")
+    assert "is empty: one JSON object a line is needed" in mistake(write(tmp_path, "\n", "pairs.jsonl"))
+    path = write(tmp_path, "\n".join(JSON_ROWS), "pairs.jsonl")
+    assert 'has no column "sentence_1" (SENTENCE1_COLUMN). Its columns: "sentence1", ' in mistake(path, sentence1="sentence_1")
+    assert "is read with the names of its columns" in mistake(path, sentence1=1, sentence2=2, score=3)
+    path.write_bytes("\n".join(JSON_ROWS).replace("fish", "café").encode("cp1252"))
+    number = path.read_bytes().index(0xE9) + 1
+    assert f'{path}:2  byte 0xe9 (number {number} of the file) is not readable as "utf-8"' in mistake(path)
+    path.write_text("{}\n", encoding="utf-8")
+    assert 'has no column "sentence1" (SENTENCE1_COLUMN). Its columns: none.' in mistake(path)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """The hub's files hold scores from 0 to 1 as numbers."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = {"sentence1": ["A cat.", "A bird."], "sentence2": ["A dog.", "A fish."], "score": [0.2, 0.8], "id": [7, None]}
+    path = tmp_path / "pairs.parquet"
+    parquet.write_table(pa.table(table), path)
+    pairs = read_pairs(path, Layout(score_range=(0, 1)), keep_cells=True)
+    assert rows(pairs) == CATS and pairs.cells[1] == ["A bird.", "A fish.", "0.8", "null"]
+    bad = {"sentence1": ["A", None, "C", "D"], "sentence2": ["E", "F", " ", "G"], "score": [1.0, 1.0, 1.0, float("nan")]}
+    parquet.write_table(pa.table(bad), path)
+    assert [line.split("  ")[1:] for line in mistake(path).splitlines()[1:4]] == [
+        [f"{path}:2", 'column "sentence1": "null" is no text: write the sentence, or delete the row'],
+        [f"{path}:3", 'column "sentence2": " " is empty: write the sentence, or delete the row'],
+        [f"{path}:4", 'column "score": "NaN" is no finite number: write one from 0 to 5'],
+    ]
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "pairs.parquet cannot be read as Parquet: " in mistake(path)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    text = mistake(write(tmp_path, b"PAR1", "pairs.parquet"))
+    assert text.startswith(f"{tmp_path / 'pairs.parquet'} is Parquet, which needs pyarrow. Install it with: ")
+    assert text.endswith('requirements-extra.txt"') and Path(text.split('"')[-2]).is_file()
 
 
 def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
@@ -158,6 +264,12 @@ def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
             {"score": "label"},
             'has no column "label" (SCORE_COLUMN). Its columns: "sentence1", "sentence2"',
         ),
+        (HEADER + GOOD, {"sentence2": "sentence1"}, 'SENTENCE1_COLUMN and SENTENCE2_COLUMN name the same column, "sentence1"'),
+        (GOOD, {"sentence1": 1, "sentence2": 1, "score": 3}, 'SENTENCE1_COLUMN and SENTENCE2_COLUMN name the same column, "1"'),
+        ("sep=;\n" + (HEADER + GOOD).replace(",", ";"), {}, 'a hint to a spreadsheet: delete it, and set SEPARATOR = ";".'),
+        (b"PK\x03\x04....", {}, "is an Excel workbook or another zip archive: in the spreadsheet, save it as CSV UTF-8."),
+        (b"\x1f\x8b\x08..", {}, "is compressed (gzip): unpack it."),
+        (b"PAR1....", {}, 'is a Parquet file: give it a name that ends in ".parquet".'),
         (HEADER + GOOD, {"sentence1": "sentence_1"}, 'Did you mean "sentence1"?'),
         (
             (HEADER + GOOD).replace(",", ";"),
@@ -166,7 +278,11 @@ def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
         ),
         ((HEADER + GOOD).replace(",", "\t"), {}, "set SEPARATOR = '\\t'"),
         ("score,score,sentence1,sentence2\n1,1,A,B\n", {}, 'has the column "score" (SCORE_COLUMN) more than once'),
-        (HEADER + GOOD, {"score": 3}, "SCORE_COLUMN is the number 3, but another column is given by its name"),
+        (
+            HEADER + GOOD,
+            {"score": 3},
+            "pairs.csv is read with the names of its columns: give all of them by name, or all by number",
+        ),
         (HEADER + GOOD + '"A cat,A dog,1\n', {}, ":4  the double quotes of the row that begins here do not pair up"),
         (HEADER + GOOD + '"A" cat,A dog,1\n', {}, ":4  the double quotes of the row that begins here do not pair up"),
     ],
@@ -185,9 +301,9 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-CELL = TEXT | st.tuples(st.sampled_from(["=", "+", "-", "@", "'", "''", "\t", "\r", " =", "\u00a0@", "'=", "-1"]), TEXT).map(
-    "".join
-)
+CELL = TEXT | st.tuples(
+    st.sampled_from(["=", "+", "-", "@", "'", "''", "\t", "\r", " =", "\u00a0@", "\u200b＝", "'=", "-1"]), TEXT
+).map("".join)
 
 
 @SAME_FOLDER
@@ -209,7 +325,10 @@ def test_what_we_write_comes_back_exactly(tmp_path: Path, table: list[tuple[str,
 @given(CELL)
 def test_no_cell_that_we_write_runs_in_a_spreadsheet(cell: str) -> None:
     written = with_guard(cell)
-    runs = written.lstrip(" \u00a0\t\r\n")[:1] in tuple("=+-@") and not written.strip().lstrip("+-").replace(".", "").isdigit()
+    runs = (
+        written.lstrip(" \u00a0\t\r\n\u200b\ufeff")[:1] in tuple("=+-@＝＋－＠")
+        and not written.strip().lstrip("+-").replace(".", "").isdigit()
+    )
     assert not runs or written.strip().lstrip("+-")[:1].isdigit()
 
 
