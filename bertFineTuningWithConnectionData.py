@@ -16,6 +16,7 @@ from connection.requirements import check_packages, check_python
 from connection.settings import Settings, read_settings, run_script
 
 if TYPE_CHECKING:
+    from connection.encoder_folder import EncoderFolder
     from connection.evaluation import Evaluation
     from connection.report import Training
     from connection.run import Run
@@ -135,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_packages()
     from connection.encoder_folder import inspect_encoder
     from connection.pairs import Layout
-    from connection.run import Run, Start, decide, describe_run, set_aside
+    from connection.run import claimed
     from connection.splits import read_splits
 
     # All that can be wrong with what the person gave is found here, before weights are loaded or a file is written.
@@ -157,27 +158,33 @@ def main(arguments: list[str] | None = None) -> int:
         dev_share=settings.DEV_SHARE,
         seed=settings.SEED,
     )
-    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
-    files = {name: {path.name: path} if path else {} for name, path in data_files.items()}
-    description = describe_run(settings.as_json(), {"ENCODER": folder.files} | files)
-    start = decide(settings.OUTPUT, description, start_over=settings.START_OVER)
-    if start is Start.DONE:
-        print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
-        return 0
+    with claimed(settings.OUTPUT):
+        start(settings, folder, splits)
+    return 0
 
+
+def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
+    """Look at OUTPUT, then leave it alone or make a run of it."""
     from connection.device import prepare_device
+    from connection.run import Run, Start, decide, describe_run, set_aside
 
+    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
+    files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
+    description = describe_run(settings.as_json(), files)
+    decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
+    if decision is Start.DONE:
+        print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
+        return
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     encoder, datasets = load(settings, splits)
     encoder.to(device)
-    if start is Start.SET_ASIDE:
+    if decision is Start.SET_ASIDE:
         print(f"The run that lay in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
     run = Run(settings.OUTPUT, description)
     try:
         conduct(settings, run, splits, encoder, datasets)
     finally:
         run.close()
-    return 0
 
 
 def load(settings: Settings, splits: Splits) -> tuple[ConnectionBert, dict[str, ConnectionDataset]]:

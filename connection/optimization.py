@@ -35,4 +35,5 @@ def evaluation_steps(steps_per_epoch: int, evaluations: int) -> set[int]:
     >>> sorted(evaluation_steps(10, 4))
     [3, 5, 8, 10]
     """
+    evaluations = min(evaluations, steps_per_epoch)
     return {math.ceil(number * steps_per_epoch / evaluations) for number in range(1, evaluations + 1)}

@@ -85,7 +85,7 @@ def split_dev(table: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray,
             f"DEV_FILE is empty, and {share:g} (DEV_SHARE) of the {len(table):,} training rows cannot be split off so that "
             f"no sentence is on both sides and both sides have different scores: the rows form {len(groups):,} groups "
             f"that share sentences, the largest of {max(map(len, groups.values())):,} rows. "
-            "Give a DEV_FILE, add pairs, or raise DEV_SHARE."
+            "Give a DEV_FILE, add pairs, or change DEV_SHARE."
         )
     return train_rows, dev_rows
 

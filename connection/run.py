@@ -19,11 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import filelock
+
 from connection import UserMistake
 from connection.table_files import write_csv
 
 MADE_BY = "bertFineTuningWithConnectionData"
 FORMAT = 1
+LEFTOVERS = {".lock", ".settings.json.tmp"}  # of a start that ended before it wrote anything
 HARMLESS = {"OUTPUT", "DEVICE", "THREADS", "START_OVER"}  # may differ between two starts of one run
 BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by what the files hold, not where they lie
 
@@ -37,11 +40,14 @@ class Start(enum.Enum):
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
+    """The file's SHA-256, in hexadecimal. Raises UserMistake for a file that cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UserMistake(f"{path} cannot be read: {error.strerror or error}.") from None
     return digest.hexdigest()
 
 
@@ -61,24 +67,67 @@ def describe_run(constants: Mapping[str, Any], files: Mapping[str, Mapping[str, 
     }
 
 
-def decide(output: Path, description: Mapping[str, Any], *, start_over: bool) -> Start:
-    """What a start does with OUTPUT, which is only looked at.
+@contextlib.contextmanager
+def claimed(output: Path) -> Iterator[None]:
+    """Keep other starts away from OUTPUT as long as the `with` lasts; the claim dies with its process.
 
-    Raises UserMistake for a folder that is no run of ours, and for an unfinished run with other constants or files.
+    Raises UserMistake, with the other process's number, where one is at work there. The claim is a lock on a file beside
+    OUTPUT, or inside of it where its parent may not be written to.
+    """
+    beside, inside = output.with_name(f".{output.name}.lock"), output / ".lock"
+    with writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = _lock(output, beside)
+        except OSError:
+            if not output.is_dir():
+                raise
+            lock = _lock(output, inside)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # before the release: who waits for this file must not get it
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def _lock(output: Path, path: Path) -> filelock.BaseFileLock:
+    try:
+        owner = path.read_bytes()[1:].strip().decode(errors="replace")
+    except OSError:
+        owner = ""
+    lock = filelock.FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UserMistake(
+            f"OUTPUT: another process{f' (number {owner})' * bool(owner)} is writing into {output}. Wait until it has ended, "
+            "or name another OUTPUT."
+        ) from None
+    with contextlib.suppress(OSError), path.open("r+b") as file:
+        file.seek(1)  # Windows locks the first byte
+        file.write(f"{os.getpid()}\n".encode())
+    return lock
+
+
+def decide(output: Path, description: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]], *, start_over: bool) -> Start:
+    """What a start does with OUTPUT, which is only looked at. files: what is read, as for `describe_run`.
+
+    Raises UserMistake for a folder that is no run of ours, or that holds a file to be read, and for an unfinished run
+    with other constants or files.
     """
     if output.exists() and not output.is_dir():
         raise UserMistake(f"OUTPUT: {output} is a file; name a folder that is empty or not there yet.")
-    if not output.exists() or not any(output.iterdir()):
-        _check_writable(output)
+    if not output.exists() or not {path.name for path in output.iterdir()} - LEFTOVERS:
+        _check_writable(next(folder for folder in (output, *output.parents) if folder.exists()))
         return Start.BEGIN
     before = _read_description(output / "settings.json")
     if before is None:
         raise UserMistake(
             f"OUTPUT: {output} holds files but no run of this project. Nothing in it was touched; name another folder."
         )
-    _check_writable(output)
     changes = differences(before, description)
-    complete = (output / "summary.json").is_file()
+    complete = _is_complete(output, before)
     if changes and not complete and not start_over:
         raise UserMistake(
             f"OUTPUT: {output} holds an unfinished run, and since it began these have changed:\n"
@@ -86,7 +135,21 @@ def decide(output: Path, description: Mapping[str, Any], *, start_over: bool) ->
             + "Put them back to go on with that run, name another OUTPUT, or set START_OVER = True (--start-over), "
             "which keeps the old folder under another name."
         )
-    return Start.DONE if complete and not changes and not start_over else Start.SET_ASIDE
+    if complete and not changes and not start_over:
+        return Start.DONE
+    for constant, paths in files.items():
+        if any(output in path.parents for path in paths.values()):
+            raise UserMistake(f"OUTPUT: {output} holds what {constant} names, and would be renamed: name another OUTPUT.")
+    _check_writable(output.parent)
+    return Start.SET_ASIDE
+
+
+def _is_complete(output: Path, description: Mapping[str, Any]) -> bool:
+    """Whether the run's result is there: summary.json is written last, but a copied folder may lack some of the rest."""
+    held_out = ["dev"] + ["test"] * bool(description["constants"].get("TEST_FILE"))
+    wanted = ["best/config.json", "best/model.safetensors", *(f"predictions-{name}.csv" for name in held_out)]
+    there = all((output / name).is_file() and (output / name).stat().st_size for name in wanted)
+    return there and isinstance(_read_object(output / "summary.json"), dict)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -106,21 +169,28 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return changes
 
 
+def _read_object(path: Path) -> Any:
+    """What a JSON file holds; None if that cannot be told."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def _read_description(path: Path) -> dict[str, Any] | None:
     """settings.json of a run of ours, or None."""
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    description = _read_object(path)
+    if not isinstance(description, dict) or description.get("made_by") != MADE_BY:
         return None
-    ours = isinstance(description, dict) and description.get("made_by") == MADE_BY
-    return description if ours and {"constants", "sha256"} <= description.keys() else None
+    constants, sums = description.get("constants"), description.get("sha256")
+    well_formed = isinstance(constants, dict) and isinstance(sums, dict) and all(isinstance(x, dict) for x in sums.values())
+    return description if well_formed else None
 
 
-def _check_writable(output: Path) -> None:
-    """Raise UserMistake unless a folder can be made where OUTPUT will lie: tried, since permissions alone do not tell."""
-    parent = next(folder for folder in output.parents if folder.exists())
-    trial = parent / f".{output.name}.{os.getpid()}.trial"
-    with writing(trial):
+def _check_writable(folder: Path) -> None:
+    """Raise UserMistake unless a folder can be made in `folder`: tried, since permissions alone do not tell."""
+    trial = folder / f".{os.getpid()}.trial"
+    with writing(folder):
         trial.mkdir()
         trial.rmdir()
 
@@ -140,8 +210,11 @@ def writing(path: Path) -> Iterator[None]:
     """Turn what the system says against a write into one sentence that names the path."""
     try:
         yield
-    except OSError as error:
-        raise UserMistake(f"{path} cannot be written: {error.strerror or error}.") from error
+    except Exception as error:
+        # safetensors and tokenizers, which are written in Rust, have errors of their own that end in "(os error 28)"
+        if not isinstance(error, OSError) and "(os error " not in str(error):
+            raise
+        raise UserMistake(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
 class Run:
@@ -163,7 +236,8 @@ class Run:
             self._metrics.flush()
 
     def close(self) -> None:
-        self._metrics.close()
+        with contextlib.suppress(OSError):  # each line was flushed when it was written
+            self._metrics.close()
 
     def write_json(self, name: str, value: Any) -> None:
         self._write(name, lambda file: file.write(json.dumps(value, indent=2, allow_nan=False) + "\n"))
@@ -174,12 +248,16 @@ class Run:
 
     def _write(self, name: str, fill: Callable[[TextIO], Any]) -> None:
         temporary = self.folder / f".{name}.tmp"
-        with writing(self.folder / name):
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.folder / name)
+        try:
+            with writing(self.folder / name):
+                with temporary.open("w", encoding="utf-8", newline="") as file:
+                    fill(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(self.folder / name)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     @property
     def best(self) -> Path:
@@ -190,7 +268,11 @@ class Run:
         new, old = self.folder / ".best.new", self.folder / ".best.old"
         with writing(self.best):
             shutil.rmtree(new, ignore_errors=True)
-            save(new)
+            try:
+                save(new)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
             if self.best.exists():
                 self.best.rename(old)
             new.rename(self.best)
