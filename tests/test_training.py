@@ -228,6 +228,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+def test_an_encoder_whose_vectors_are_not_finite_is_refused_before_training(
+    train: Train, tmp_path: Path, bert_factory: Callable, encoder_writer: Callable
+) -> None:
+    bert = bert_factory()
+    bert.embeddings.word_embeddings.weight.data.fill_(3e38)  # finite, but not its variance
+    with pytest.raises(UserMistake, match="before any training this encoder gives vectors that are not finite"):
+        train(encoder=encoder_writer(tmp_path / "huge", bert))
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
 def test_too_little_memory_is_one_sentence(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     def out_of_memory(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB …")
@@ -280,6 +290,8 @@ def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path:
         ({"pooling": "cls", "encoder": "normal"}, 'POOLING is "cls"'),
         ({"device": "cuda:7"}, "DEVICE"),
         ({"output": "file"}, "is a file"),
+        ({"score_column": "sentence1"}, "SENTENCE1_COLUMN and SCORE_COLUMN name the same column"),
+        ({"epochs": "1000001"}, "at most 1,000,000"),
         ({"overlap": "refuse", "dev_file": "train"}, 'OVERLAP is "refuse"'),
     ],
 )
