@@ -90,7 +90,7 @@ class ConnectionDataset(Dataset):
 
     ids: (all tokens of the distinct sentences,) int32, and offsets: (S + 1,) int64: sentence s is
     `ids[offsets[s]:offsets[s + 1]]`. sides: (n, 2) int64, the two sentences of each pair. scores: (n,) float32.
-    cut: how many distinct sentences were longer than the tokeniser's limit.
+    texts: the S distinct sentences. cut: how many of them were longer than the tokeniser's limit.
     """
 
     def __init__(
@@ -102,7 +102,8 @@ class ConnectionDataset(Dataset):
     ):
         """tokenize: sentences → (token ids of each, how many were cut), as `ConnectionBert.tokenize`."""
         number = {sentence: i for i, sentence in enumerate(dict.fromkeys([*sentences1, *sentences2]))}
-        tokens, self.cut = tokenize(list(number))
+        self.texts = list(number)
+        tokens, self.cut = tokenize(self.texts)
         self.ids = np.concatenate(tokens).astype(np.int32, copy=False)
         self.offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])])
         columns = [[number[sentence] for sentence in side] for side in (sentences1, sentences2)]

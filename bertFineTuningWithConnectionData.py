@@ -16,8 +16,11 @@ from connection.requirements import check_packages, check_python
 from connection.settings import Settings, read_settings, run_script
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from connection.encoder_folder import EncoderFolder
     from connection.evaluation import Evaluation
+    from connection.loss import Objective
     from connection.report import Training
     from connection.run import Run
     from connection.splits import Splits
@@ -166,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
 def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
     """Look at OUTPUT, then leave it alone or make a run of it."""
     from connection.device import prepare_device
-    from connection.run import Run, Start, decide, describe_run, set_aside
+    from connection.run import Run, Start, check_space, decide, describe_run, set_aside
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
@@ -175,6 +178,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
     if decision is Start.DONE:
         print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
         return
+    check_space(settings.OUTPUT, folder.weights)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     encoder, datasets = load(settings, splits)
     encoder.to(device)
@@ -189,6 +193,9 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
 
 def load(settings: Settings, splits: Splits) -> tuple[ConnectionBert, dict[str, ConnectionDataset]]:
     """The encoder, and train, dev and test as its token ids."""
+    import numpy as np
+
+    from connection.preview import token_text
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
@@ -206,10 +213,9 @@ def load(settings: Settings, splits: Splits) -> tuple[ConnectionBert, dict[str, 
         datasets[name] = ConnectionDataset(
             table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"].to_numpy(), encoder.tokenize
         )
-        if datasets[name].cut:
-            print(
-                f"{datasets[name].cut:,} sentences of {name} are longer than {encoder.max_tokens} tokens and cut (MAX_TOKENS)."
-            )
+    told = datasets["train"]
+    unknown = int((told.ids == encoder.tokenizer.unk_token_id).sum())
+    print(token_text(np.diff(told.offsets), unknown, told.texts, told.cut, encoder.max_tokens))
     return encoder, datasets
 
 
@@ -228,6 +234,7 @@ def conduct(
     try:
         before = {name: evaluate(encoder, datasets[name], objective) for name in held_out}
         refuse_broken_encoder(settings, before)
+        tell_time(settings, encoder, datasets, before)
         training = train(settings, run, splits, encoder, datasets, before["dev"])
         if training.best.step is None:
             run.keep_best(encoder.save)
@@ -290,9 +297,7 @@ def train(
                 # Dropout follows from the seed and the step alone: no evaluation, log or restart can shift it.
                 torch.manual_seed(derive_seed(settings.SEED, STEP, training.step))
                 batch = batch.to(device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=settings.PRECISION == "bfloat16"):
-                    embeddings = encoder(batch)  # (2B, H)
-                loss = objective(*embeddings.chunk(2), batch.scores)  # of sentence1 and of sentence2, (B, H) each
+                loss = batch_loss(encoder, batch, objective, settings.PRECISION)
                 loss.backward()
                 norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.MAX_GRADIENT_NORM or math.inf)
                 refuse_non_finite(training.step + 1, loss.item(), norm.item(), batch, splits)
@@ -322,6 +327,32 @@ def train(
                     clock = time.perf_counter()
         print(f"Training loss {training.rows[-1].mean_loss:.4f}. Elapsed: {format_time(training.train_seconds)}")
     return training
+
+
+def batch_loss(encoder: ConnectionBert, batch: PackedBatch, objective: Objective, precision: str) -> Tensor:
+    """The loss of B pairs, both sides of them in one forward. precision: of the matrix products."""
+    import torch
+
+    with torch.autocast(encoder.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        embeddings = encoder(batch)  # (2B, H)
+    return objective(*embeddings.chunk(2), batch.scores)  # of sentence1 and of sentence2, (B, H) each
+
+
+def tell_time(
+    settings: Settings, encoder: ConnectionBert, datasets: dict[str, ConnectionDataset], before: dict[str, Evaluation]
+) -> None:
+    """Say how long the run will take: before the first step, not after an hour."""
+    from connection.loss import OBJECTIVES
+    from connection.preview import time_text, tried_seconds_per_token
+    from ConnectionDataset import epoch_loader
+
+    if not settings.EPOCHS:
+        return
+    objective, train = OBJECTIVES[settings.LOSS], datasets["train"]
+    loader = epoch_loader(train, settings.BATCH_SIZE, settings.SEED, epoch=1)
+    seconds = tried_seconds_per_token(encoder, loader, lambda batch: batch_loss(encoder, batch, objective, settings.PRECISION))
+    evaluations = settings.EPOCHS * min(settings.EVALUATIONS_PER_EPOCH, len(loader)) + 1
+    print(time_text(settings.EPOCHS * len(loader), seconds * train.tokens / len(loader), evaluations, before["dev"].seconds))
 
 
 def refuse_broken_encoder(settings: Settings, before: dict[str, Evaluation]) -> None:

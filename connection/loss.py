@@ -28,4 +28,5 @@ def cosine_loss(embeddings1: Tensor, embeddings2: Tensor, scores: Tensor) -> Ten
     return F.mse_loss(F.cosine_similarity(embeddings1, embeddings2), scores)
 
 
-OBJECTIVES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"cosine": cosine_loss}
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+OBJECTIVES: dict[str, Objective] = {"cosine": cosine_loss}

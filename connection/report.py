@@ -10,16 +10,7 @@ import torch
 
 from connection.device import describe_device, peak_memory_bytes
 from connection.evaluation import Best, Evaluation
-
-
-def format_time(seconds: float) -> str:
-    """Elapsed time, rounded to seconds.
-
-    >>> format_time(3725.4)
-    '1:02:05'
-    """
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+from connection.preview import format_time
 
 
 @dataclass

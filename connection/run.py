@@ -195,6 +195,18 @@ def _check_writable(folder: Path) -> None:
         trial.rmdir()
 
 
+def check_space(output: Path, weights: Path) -> None:
+    """Raise UserMistake unless the disk of OUTPUT has room for what a run writes: best/ twice while it is replaced."""
+    needed = 2 * weights.stat().st_size + 10_000_000
+    folder = next(folder for folder in (output, *output.parents) if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserMistake(
+            f"OUTPUT: the disk of {folder} has {free / 1e6:,.0f} MB free, and the run will write about {needed / 1e6:,.0f} MB. "
+            "Make room, or name an OUTPUT on another disk."
+        )
+
+
 def set_aside(output: Path) -> Path:
     """Rename OUTPUT to the first free of OUTPUT-1, OUTPUT-2, …; nothing is deleted."""
     number = 1

@@ -10,6 +10,7 @@ import numpy as np
 from connection import UserMistake
 from connection.overlap import count_repeats, count_shared, split_dev, without_shared
 from connection.pairs import Layout, Pairs, read_pairs
+from connection.preview import first_rows, score_histogram
 
 
 @dataclass
@@ -47,6 +48,8 @@ def read_splits(
     low, high = layout.score_range
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
     _tell("train", train)
+    print(f"Its scores:\n{score_histogram(train.table['score'], layout.score_range)}")
+    print(f"Its first rows:\n{first_rows(train.table, layout.score_range)}")
     if dev is None:
         train, dev = _split(train, dev_share, seed)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import math
 import subprocess
@@ -13,7 +14,7 @@ import safetensors
 
 import connection.run
 from connection import UserMistake
-from connection.run import Run, Start, claimed, decide, describe_run, differences, set_aside
+from connection.run import Run, Start, check_space, claimed, decide, describe_run, differences, set_aside
 
 ROOT = Path(connection.run.__file__).resolve().parent.parent
 
@@ -183,6 +184,15 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path: Path, dat
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(UserMistake, match="cannot be written: Permission denied"):
         decide(tmp_path / "run", description, {}, start_over=False)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path, data: Path, monkeypatch) -> None:
+    usage = collections.namedtuple("usage", "total used free")(10**9, 10**9, 9_999_999)
+    monkeypatch.setattr(connection.run.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(UserMistake, match=r"has 10 MB free, and the run will write about 10 MB\. Make room, or name"):
+        check_space(tmp_path / "new" / "run", data)
+    monkeypatch.setattr(connection.run.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
+    check_space(tmp_path / "new" / "run", data)
 
 
 def test_old_runs_are_set_aside_under_the_first_free_number(tmp_path: Path, data: Path) -> None:
