@@ -46,7 +46,7 @@ class EncoderFolder:
     normalize: bool
     max_tokens: int | None
     lower_case_first: bool
-    weights: Path
+    weights: Path | None
 
     @property
     def files(self) -> dict[str, Path]:
@@ -57,16 +57,17 @@ class EncoderFolder:
         return {path.relative_to(self.folder).as_posix(): path for path in paths if path.is_file()}
 
 
-def inspect_encoder(folder: str | Path, pooling: str = "") -> EncoderFolder:
+def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: bool = False) -> EncoderFolder:
     """Check that `folder` holds an encoder that `ConnectionBert` can load, reading no weights.
 
-    pooling: what the user asks for; "" takes what the folder says, mean where it says nothing.
+    pooling: what the user asks for; "" takes what the folder says, mean where it says nothing. without_weights: they may
+    be missing, and then None stands for them.
     Raises UserMistake with what is missing, or what is there and not supported.
     """
     folder = Path(folder).resolve()
     if pooling not in ("", *POOLINGS):
         raise UserMistake(f'The pooling "{pooling}" is none of {", ".join(POOLINGS)}.')
-    _check_files(folder)
+    _check_files(folder, without_weights)
     bert, module_pooling, normalize = _read_modules(folder)
     config = read_json(bert / "config.json")
     _check_config(config, bert / "config.json")
@@ -88,7 +89,7 @@ def inspect_encoder(folder: str | Path, pooling: str = "") -> EncoderFolder:
         normalize=normalize,
         max_tokens=_max_tokens(bert, sentence_bert),
         lower_case_first=bool(sentence_bert.get("do_lower_case", False)),
-        weights=next(bert / name for name in WEIGHT_FILES if (bert / name).is_file()),
+        weights=next((bert / name for name in WEIGHT_FILES if (bert / name).is_file()), None),
     )
 
 
@@ -98,10 +99,12 @@ def missing_files(bert: Path) -> list[str]:
     return [" or ".join(names) for names in wanted if not any((bert / name).is_file() for name in names)]
 
 
-def _check_files(folder: Path) -> None:
+def _check_files(folder: Path, without_weights: bool) -> None:
     modules = folder / "modules.json"
     bert = _read_modules(folder)[0] if modules.is_file() else folder
     missing = missing_files(bert)
+    if without_weights:
+        missing = [names for names in missing if WEIGHT_FILES[0] not in names]
     if not missing:
         return
     if folder.is_file():

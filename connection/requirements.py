@@ -9,7 +9,7 @@ from pathlib import Path
 from connection import UserMistake
 
 PYTHON_FROM, PYTHON_BELOW = (3, 10), (3, 14)
-PACKAGES = ("torch", "transformers", "pandas", "tqdm", "numpy", "safetensors", "tokenizers", "filelock")
+PACKAGES = ("torch", "transformers", "pandas", "tqdm", "numpy", "safetensors", "tokenizers", "filelock", "huggingface_hub")
 
 
 def is_installed(package: str) -> bool:
