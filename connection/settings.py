@@ -306,7 +306,8 @@ def run_script(main: Callable[[], int | None]) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a Windows console cannot show every letter
+            # A Windows console cannot show every letter; a file that output is piped into grows line by line.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         return main() or 0
     except UserMistake as mistake:

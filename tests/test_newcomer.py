@@ -1,0 +1,139 @@
+"""The first ten minutes, with the real script in a process of its own: each slip gets one sentence, no traceback, status 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import bertFineTuningWithConnectionData as script
+
+SCRIPT = Path(script.__file__).resolve()
+Start = Callable[..., subprocess.Popen]
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Start:
+    """Start the script with flags given as keywords; its output is piped, as into a file."""
+
+    def run(**changes: object) -> subprocess.Popen:
+        files = {f"{name}_file": path for name, path in pairs_files.items()}
+        flags = (
+            {"encoder": tiny_encoder, "output": tmp_path / "run", "epochs": 1, "device": "cpu", "threads": 1} | files | changes
+        )
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        return subprocess.Popen(
+            [sys.executable, SCRIPT, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | {"NO_COLOR": "1"},
+            cwd=tmp_path,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+
+    return run
+
+
+def refused(process: subprocess.Popen) -> str:
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 2 and "Traceback" not in told
+    return told
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "mine.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_no_encoder(start: Start, tmp_path: Path) -> None:
+    told = refused(start(encoder="transformers/bert/bert-base-uncased"))
+    assert told.startswith(f"ENCODER: {tmp_path / 'transformers/bert/bert-base-uncased'} is not there.")
+    assert "Put these three there by hand" in told and "python downloadBert.py all-MiniLM-L6-v2" in told
+
+
+def test_a_typo_in_a_path(start: Start, pairs_files: dict[str, Path]) -> None:
+    wrong = pairs_files["train"].with_name("trian.csv")
+    assert refused(start(train_file=wrong)) == f"There is no file {wrong}. Did you mean train.csv?\n"
+
+
+def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder(start: Start, tmp_path: Path, tiny_encoder: Path) -> None:
+    assert refused(start(dev_file=tmp_path)) == f"{tmp_path} is a folder; a file of sentence pairs is needed here.\n"
+    told = refused(start(encoder=tiny_encoder / "vocab.txt"))
+    assert told.startswith(f"ENCODER is the file {tiny_encoder / 'vocab.txt'}; give the folder")
+
+
+def test_a_wrong_column(start: Start, pairs_files: dict[str, Path]) -> None:
+    told = refused(start(sentence1_column="sentence_1"))
+    columns = '"sentence1", "sentence2", "score"'
+    assert told == (
+        f'{pairs_files["train"]} has no column "sentence_1" (SENTENCE1_COLUMN). Its columns: {columns}. '
+        'Did you mean "sentence1"?\n'
+    )
+
+
+def test_a_score_column_of_text(start: Start, table: Callable) -> None:
+    path = table("sentence1,sentence2,score,who\na,b,1,Kim\nc,d,2,Lee\n")
+    told = refused(start(train_file=path, score_column="who")).splitlines()
+    assert told[1] == f'  {path}:2  column "who": "Kim" is no finite number: write one from 0 to 5'
+    assert told[-2:] == ["No row has a number for its score: is SCORE_COLUMN the right column?", "2 bad rows of 2."]
+
+
+def test_everything_in_one_column(start: Start, table: Callable) -> None:
+    told = refused(start(train_file=table("sentence1;sentence2;score\na;b;1\nc;d;2\n")))
+    assert "The cells were split at ',', but this file seems to use ';': set SEPARATOR = ';'." in told
+
+
+def test_three_rows(start: Start, table: Callable, tmp_path: Path) -> None:
+    path = table("sentence1,sentence2,score\na cat,a dog,1\nthe cat,the cat,5\na man,blue,0\n")
+    process = start(train_file=path)
+    process.communicate(timeout=100)
+    assert process.returncode == 0 and (tmp_path / "run" / "best" / "model.safetensors").is_file()
+    told = refused(start(train_file=path, dev_file="", output=tmp_path / "other"))
+    assert told.startswith("DEV_FILE is empty, and 0.1 (DEV_SHARE) of the 3 training rows cannot be split off")
+    assert "Give a DEV_FILE, add pairs, or change DEV_SHARE." in told
+
+
+def test_what_is_piped_into_a_file_holds_no_bars_and_no_colours(start: Start) -> None:
+    out, err = start(epochs=2).communicate(timeout=100)
+    assert err == "" and "\r" not in out and "\x1b" not in out and "\x08" not in out
+    assert "======== Epoch 2 / 2 ========" in out.splitlines()
+
+
+def wait_for_training(process: subprocess.Popen) -> None:
+    for line in process.stdout:
+        if line.startswith("======== Epoch 1"):
+            return
+    pytest.fail(process.stderr.read())
+
+
+def test_two_runs_at_once_on_one_output(start: Start, tmp_path: Path) -> None:
+    first = start(epochs=100_000)
+    try:
+        wait_for_training(first)
+        told = refused(start(epochs=100_000))
+        assert told.startswith(f"OUTPUT: another process (number {first.pid}) is writing into {tmp_path / 'run'}.")
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_ctrl_c_ends_quietly(start: Start, tmp_path: Path) -> None:
+    process = start(epochs=100_000)
+    wait_for_training(process)
+    process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
+    _, err = process.communicate(timeout=60)
+    if sys.platform != "win32":  # which knows no Ctrl-C from another process
+        assert (process.returncode, err) == (130, "\nInterrupted.\n")
+    assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
