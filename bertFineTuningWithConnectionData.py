@@ -46,7 +46,7 @@ MAX_TOKENS = 128
 
 # --- data ---
 
-# File of the pairs to learn from, CSV or TSV.
+# File of the pairs to learn from: CSV, TSV, JSON Lines or Parquet, by the ending of its name.
 TRAIN_FILE = "data/connections-train.csv"
 
 # Pairs that choose the best weights; never trained on. Empty: DEV_SHARE of the training pairs.
