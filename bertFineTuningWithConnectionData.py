@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connection import UserMistake
 from connection.requirements import check_packages, check_python
@@ -128,6 +128,9 @@ PRECISION = "float32"
 # Processor threads. 0: torch's own choice, one per core.
 THREADS = 0
 
+# Whether to write TensorBoard event files too, into OUTPUT/tensorboard (needs requirements-extra.txt).
+TENSORBOARD = False
+
 # True: begin anew although OUTPUT holds an unfinished or finished run; that one is set aside.
 START_OVER = False
 
@@ -141,8 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
     from connection.pairs import Layout
     from connection.run import claimed
     from connection.splits import read_splits
+    from connection.tensorboard_events import check_tensorboard
 
     # All that can be wrong with what the person gave is found here, before weights are loaded or a file is written.
+    if settings.TENSORBOARD:
+        check_tensorboard()
     folder = inspect_encoder(settings.ENCODER, settings.POOLING)
     splits = read_splits(
         settings.TRAIN_FILE,
@@ -169,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
 def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
     """Look at OUTPUT, then leave it alone or make a run of it."""
     from connection.device import prepare_device
+    from connection.report_page import REPORT, write_report
     from connection.run import Run, Start, check_space, decide, describe_run, set_aside
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
@@ -177,16 +184,20 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Start.DONE:
         print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
+        if not (settings.OUTPUT / REPORT).exists():
+            write_report(settings.OUTPUT)
         return
     check_space(settings.OUTPUT, folder.weights)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
+    clock = time.perf_counter()
     encoder, datasets = load(settings, splits)
     encoder.to(device)
+    loading_seconds = time.perf_counter() - clock
     if decision is Start.SET_ASIDE:
         print(f"The run that lay in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
-    run = Run(settings.OUTPUT, description)
+    run = Run(settings.OUTPUT, description, tensorboard=settings.TENSORBOARD)
     try:
-        conduct(settings, run, splits, encoder, datasets)
+        conduct(settings, run, splits, encoder, datasets, loading_seconds)
     finally:
         run.close()
 
@@ -195,18 +206,14 @@ def load(settings: Settings, splits: Splits) -> tuple[ConnectionBert, dict[str, 
     """The encoder, and train, dev and test as its token ids."""
     import numpy as np
 
-    from connection.preview import token_text
+    from connection.preview import encoder_text, token_text
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
     encoder = ConnectionBert.load(settings.ENCODER, pooling=settings.POOLING, max_tokens=settings.MAX_TOKENS)
     if encoder.max_tokens < settings.MAX_TOKENS:
         print(f"MAX_TOKENS {settings.MAX_TOKENS} is more than the encoder has positions for: {encoder.max_tokens} is used.")
-    bert = encoder.bert.config
-    print(
-        f"Encoder: {settings.ENCODER} ({bert.num_hidden_layers} layers, hidden size {bert.hidden_size}, "
-        f"{encoder.bert.num_parameters() / 1e6:.1f} M parameters, {encoder.pooling} pooling)"
-    )
+    print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
     datasets = {}
     for name, pairs in splits.named().items():
         table = pairs.table
@@ -220,14 +227,18 @@ def load(settings: Settings, splits: Splits) -> tuple[ConnectionBert, dict[str, 
 
 
 def conduct(
-    settings: Settings, run: Run, splits: Splits, encoder: ConnectionBert, datasets: dict[str, ConnectionDataset]
+    settings: Settings,
+    run: Run,
+    splits: Splits,
+    encoder: ConnectionBert,
+    datasets: dict[str, ConnectionDataset],
+    loading_seconds: float,
 ) -> None:
     """Evaluate, train, evaluate the best weights as they lie in best/, and leave the result in the run's folder."""
     from connection.device import is_out_of_memory
     from connection.evaluation import evaluate
     from connection.loss import OBJECTIVES
     from connection.report import result_text, summarise
-    from connection.splits import prediction_rows
     from ConnectionBert import ConnectionBert
 
     objective, held_out = OBJECTIVES[settings.LOSS], [name for name in datasets if name != "train"]
@@ -247,13 +258,40 @@ def conduct(
             f"There is too little memory on {encoder.device}: make BATCH_SIZE ({settings.BATCH_SIZE}) or MAX_TOKENS "
             f"({settings.MAX_TOKENS}) smaller."
         ) from error
-    for name in held_out:
-        rows = prediction_rows(splits.named()[name], before[name].similarities, after[name].similarities)
-        run.write_table(f"predictions-{name}.csv", *rows)
-    summary = summarise(settings.ENCODER.name, encoder.device, training, before, after, splits.overlap)
+    pairs = {name: len(dataset) for name, dataset in datasets.items()}
+    summary = summarise(settings.ENCODER.name, encoder.device, training, before, after, splits.overlap, pairs, loading_seconds)
     print(result_text(training, before, after))
-    run.write_json("summary.json", summary)  # the last file: with it the run is complete
-    print(f"The best encoder lies in {run.best}")
+    leave_result(settings, run, splits, best, before, after, summary)
+    print(f"The best encoder lies in {run.best}, and the run's report is {run.folder / 'report.html'}")
+
+
+def leave_result(
+    settings: Settings,
+    run: Run,
+    splits: Splits,
+    best: ConnectionBert,
+    before: dict[str, Evaluation],
+    after: dict[str, Evaluation],
+    summary: dict[str, Any],
+) -> None:
+    """Write what is known when all is computed; summary.json last, since with it the run is complete."""
+    from connection import calibration
+    from connection.model_card import model_card
+    from connection.preview import encoder_text
+    from connection.report_page import write_report
+    from connection.splits import prediction_rows
+
+    for name, evaluation in after.items():
+        rows = prediction_rows(splits.named()[name], before[name].similarities, evaluation.similarities)
+        run.write_table(f"predictions-{name}.csv", *rows)
+    scores = splits.dev.table["score"].to_numpy()
+    fitted = calibration.Calibration.fit(after["dev"].similarities, scores, settings.SCORE_RANGE)
+    if fitted:
+        run.write_json(f"best/{calibration.FILE}", fitted.as_json())
+    card = model_card(encoder_text(best), run.description, summary, calibrated=fitted is not None)
+    run.write_text("best/README.md", card)
+    write_report(run.folder, summary)
+    run.write_json("summary.json", summary)
 
 
 def train(
@@ -387,7 +425,9 @@ def judge(run: Run, encoder: ConnectionBert, training: Training, evaluation: Eva
     run.log({"step": training.step, "epoch": training.epoch, "split": "dev"} | evaluation.as_json())
     better = training.best.offer(training.step, evaluation.spearman)
     if better:
+        clock = time.perf_counter()
         run.keep_best(encoder.save)
+        training.saving_seconds += time.perf_counter() - clock
     when = f"After step {training.step:,}" if training.step else "Before training"
     tqdm.write(
         f"{when}: dev Spearman {evaluation.spearman:.4f}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "

@@ -89,6 +89,15 @@ def _warning(share: float, per_word: float) -> str:
     )
 
 
+def encoder_text(encoder: ConnectionBert) -> str:
+    """What an encoder is, in words: "6 layers, hidden size 384, 22.7 M parameters, mean pooling"."""
+    bert = encoder.bert.config
+    return (
+        f"{bert.num_hidden_layers} layers, hidden size {bert.hidden_size}, "
+        f"{encoder.bert.num_parameters() / 1e6:.1f} M parameters, {encoder.pooling} pooling"
+    )
+
+
 def tried_seconds_per_token(
     encoder: ConnectionBert, loader: Iterable[PackedBatch], loss: Callable[[PackedBatch], Tensor], tries: int = 2
 ) -> float:

@@ -44,6 +44,7 @@ class Training:
     pairs: int = 0
     tokens: int = 0
     train_seconds: float = 0.0
+    saving_seconds: float = 0.0
 
     @property
     def epoch(self) -> int:
@@ -91,8 +92,13 @@ def summarise(
     before: Mapping[str, Evaluation],
     after: Mapping[str, Evaluation],
     overlap: Mapping[str, Any],
+    pairs: Mapping[str, int],
+    loading_seconds: float,
 ) -> dict[str, Any]:
-    """The contents of summary.json; `before` and `after` hold the evaluations of dev and, where there is one, test."""
+    """The contents of summary.json; `before` and `after` hold the evaluations of dev and, where there is one, test.
+
+    pairs: how many train, dev and test have. loading_seconds: what the encoder and the token ids took to be there.
+    """
     seconds = training.train_seconds
     evaluations = [evaluation for name, evaluation in before.items() if name != "dev"] + list(after.values())
     summary = {
@@ -102,9 +108,12 @@ def summarise(
         "best_step": training.best.step,
         "before": _correlations(before),
         "after": _correlations(after),
+        "pairs": {name: pairs.get(name) for name in ("train", "dev", "test")},
         "overlap": overlap,
         "train_seconds": seconds,
         "evaluation_seconds": sum(row.evaluation_seconds for row in training.rows) + sum(e.seconds for e in evaluations),
+        "loading_seconds": loading_seconds,
+        "saving_seconds": training.saving_seconds,
         "pairs_per_second": training.pairs / seconds if seconds else None,
         "tokens_per_second": training.tokens / seconds if seconds else None,
         "peak_memory_bytes": peak_memory_bytes(device),

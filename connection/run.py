@@ -1,6 +1,6 @@
 """The folder of a run: whether a start begins there, is done already or must refuse; and all that is written into it.
 
-    settings.json  metrics.jsonl  summary.json  best/  predictions-dev.csv  predictions-test.csv
+    settings.json  metrics.jsonl  summary.json  best/  predictions-dev.csv  predictions-test.csv  report.html
 
 `settings.json` is written first and `summary.json` last: a folder with both is complete.
 """
@@ -23,11 +23,12 @@ import filelock
 
 from connection import UserMistake
 from connection.table_files import write_csv
+from connection.tensorboard_events import EventFiles
 
 MADE_BY = "bertFineTuningWithConnectionData"
 FORMAT = 1
 LEFTOVERS = {".lock", ".settings.json.tmp"}  # of a start that ended before it wrote anything
-HARMLESS = {"OUTPUT", "DEVICE", "THREADS", "START_OVER"}  # may differ between two starts of one run
+HARMLESS = {"OUTPUT", "DEVICE", "THREADS", "START_OVER", "TENSORBOARD"}  # may differ between two starts of one run
 BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by what the files hold, not where they lie
 
 
@@ -229,47 +230,57 @@ def writing(path: Path) -> Iterator[None]:
         raise UserMistake(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
+def write_whole(path: Path, fill: Callable[[TextIO], Any]) -> None:
+    """Let `fill` write a text file (UTF-8, line ends as given) that appears under its name whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with writing(path):
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
 class Run:
     """A run's folder, open for writing. Each file appears whole or not at all; metrics.jsonl grows line by line."""
 
-    def __init__(self, folder: Path, description: Mapping[str, Any]):
-        """Make the folder and write settings.json. folder: not there, or empty."""
-        self.folder = folder
+    def __init__(self, folder: Path, description: Mapping[str, Any], *, tensorboard: bool = False):
+        """Make the folder and write settings.json. folder: not there, or empty. tensorboard: whether to write events too."""
+        self.folder, self.description = folder, description
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self.write_json("settings.json", description)
         with writing(folder):
             self._metrics = (folder / "metrics.jsonl").open("w", encoding="utf-8", newline="\n")
+            self._events = EventFiles(folder) if tensorboard else None
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl."""
         with writing(self.folder / "metrics.jsonl"):
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
+            if self._events:
+                self._events.add(record)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # each line was flushed when it was written
             self._metrics.close()
+            if self._events:
+                self._events.close()
 
     def write_json(self, name: str, value: Any) -> None:
-        self._write(name, lambda file: file.write(json.dumps(value, indent=2, allow_nan=False) + "\n"))
+        self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        write_whole(self.folder / name, lambda file: file.write(text))
 
     def write_table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A CSV file that a spreadsheet can open without running anything."""
-        self._write(name, lambda file: write_csv(file, header, rows))
-
-    def _write(self, name: str, fill: Callable[[TextIO], Any]) -> None:
-        temporary = self.folder / f".{name}.tmp"
-        try:
-            with writing(self.folder / name):
-                with temporary.open("w", encoding="utf-8", newline="") as file:
-                    fill(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(self.folder / name)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        write_whole(self.folder / name, lambda file: write_csv(file, header, rows))
 
     @property
     def best(self) -> Path:

@@ -116,6 +116,7 @@ KINDS = {
     "DEVICE": Kind(str, _check_device),
     "PRECISION": _choice("float32", "bfloat16"),
     "THREADS": _number(int, 0, 1_024),
+    "TENSORBOARD": Kind(bool),
     "START_OVER": Kind(bool),
 }
 

@@ -95,6 +95,7 @@ def test_the_defaults_are_the_designs() -> None:
         "DEVICE": "auto",
         "PRECISION": "float32",
         "THREADS": 0,
+        "TENSORBOARD": False,
         "START_OVER": False,
     }
 
@@ -108,7 +109,7 @@ def test_every_constant_is_a_flag() -> None:
         "PRECISION": "bfloat16",
         "SEPARATOR": ";",
     }
-    other |= {"ENCODING": "cp949", "SCORE_RANGE": (-1, 1), "QUOTING": False, "START_OVER": True}
+    other |= {"ENCODING": "cp949", "SCORE_RANGE": (-1, 1), "QUOTING": False, "START_OVER": True, "TENSORBOARD": True}
     for name in CONSTANTS:
         default = vars(script)[name]
         value = other.get(name, {str: "other", int: 7, float: 0.5}.get(type(default)))

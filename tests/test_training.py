@@ -87,11 +87,12 @@ def assert_best_is(output: Path, weights: dict[str, torch.Tensor]) -> None:
 
 def test_what_a_run_leaves(train: Train, pairs_files: dict[str, Path], capsys: pytest.CaptureFixture) -> None:
     output = train()
-    names = {"settings.json", "metrics.jsonl", "summary.json", "best", "predictions-dev.csv", "predictions-test.csv"}
-    assert {path.name for path in output.iterdir()} == names
+    names = "settings.json metrics.jsonl summary.json best predictions-dev.csv predictions-test.csv report.html".split()
+    assert {path.name for path in output.iterdir()} == set(names)
     summary = read_summary(output)
     keys = "encoder device steps best_step before after train_seconds evaluation_seconds pairs_per_second tokens_per_second"
-    assert set(summary) == {*keys.split(), "peak_memory_bytes", "overlap"}
+    assert set(summary) == {*keys.split(), "peak_memory_bytes", "overlap", "pairs", "loading_seconds", "saving_seconds"}
+    assert summary["pairs"] == {"train": 60, "dev": 40, "test": 40}
     assert summary["encoder"] == "tiny" and summary["steps"] == 2 * math.ceil(60 / 8)  # the last, smaller batch too
     for when in ("before", "after"):
         assert {name: set(metrics) for name, metrics in summary[when].items()} == {

@@ -1,0 +1,104 @@
+"""best/README.md: what this encoder is, how it was trained, its figures and the lines that use it. No sentence of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_TRAINING = "LOSS EPOCHS BATCH_SIZE LEARNING_RATE WARMUP WEIGHT_DECAY MAX_GRADIENT_NORM PRECISION SEED".split()
+_CARD = """---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags:
+- sentence-transformers
+- sentence-similarity
+- feature-extraction
+---
+
+# {encoder}, fine-tuned on sentence pairs
+
+A sentence encoder: BERT with {model}. It was fine-tuned from `{encoder}` so that the cosine similarity of two sentences follows
+scores from {low:g} to {high:g}.
+
+## Figures
+
+| | pairs | Spearman before | after | Pearson before | after |
+| --- | --- | --- | --- | --- | --- |
+{figures}
+
+Trained on {train:,} pairs in {steps:,} steps; {best}. Dev chose that step, test was kept aside.
+
+| constant | value |
+| --- | --- |
+{constants}
+
+Files: {files}. Versions: {versions}.
+
+## Use
+
+Copy the folder wherever you like; `best` below stands for its path.
+
+```python
+from ConnectionBert import ConnectionBert
+
+encoder = ConnectionBert.load("best")
+first, second = encoder.encode(["A kitten is asleep.", "The small cat sleeps."])
+print(first @ second / (first @ first * second @ second) ** 0.5)
+```
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("best")
+embeddings = model.encode(["A kitten is asleep.", "The small cat sleeps."])
+print(model.similarity(embeddings[0], embeddings[1]))
+```
+
+A whole file, or one pair:
+
+```
+python bertScoringWithConnectionData.py --encoder best --pairs-file pairs.csv --output-file scores.csv
+python bertScoringWithConnectionData.py --encoder best --sentence1 "A kitten is asleep." --sentence2 "The small cat sleeps."
+```
+{calibration}"""
+_CALIBRATION = """
+`calibration.json` turns a similarity into a score from {low:g} to {high:g}: an isotonic regression fitted on dev.
+"""
+
+
+def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str, Any], *, calibrated: bool) -> str:
+    """The text of best/README.md.
+
+    model: layers, size and pooling in words, as `preview.encoder_text`. description: what
+    settings.json holds. summary: what summary.json holds.
+    """
+    constants, versions = description["constants"], description["versions"]
+    low, high = constants["SCORE_RANGE"]
+    best_step = summary["best_step"]
+    files = [_name(constants[name]) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE") if constants[name]]
+    return _CARD.format(
+        encoder=_name(constants["ENCODER"]),
+        model=model,
+        low=low,
+        high=high,
+        figures="\n".join(_figures(name, summary) for name in ("dev", "test") if summary["after"][name]),
+        train=summary["pairs"]["train"],
+        steps=summary["steps"],
+        best="these are the last weights" if best_step is None else f"these are the weights after step {best_step:,}",
+        constants="\n".join(f"| {name} | {constants[name]} |" for name in _TRAINING),
+        files=", ".join(files),
+        versions=", ".join(f"{package} {version}" for package, version in versions.items()),
+        calibration=_CALIBRATION.format(low=low, high=high) if calibrated else "",
+    )
+
+
+def _name(path: str) -> str:
+    """The last part of a path: where a person keeps their files is nobody's business."""
+    return Path(path).name
+
+
+def _figures(name: str, summary: Mapping[str, Any]) -> str:
+    cells = [summary[when][name][metric] for metric in ("spearman", "pearson") for when in ("before", "after")]
+    shown = ["not defined" if value is None else f"{value:.4f}" for value in cells]
+    return f"| {name} | {summary['pairs'][name]:,} | {' | '.join(shown)} |"

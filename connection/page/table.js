@@ -1,0 +1,77 @@
+// The pairs most wrong and most improved, in a table to sort and filter with pointer or keyboard.
+
+const KINDS = { wrong: "Most wrong", improved: "Improved most" };
+const COLUMNS = [
+  { title: "Score", value: (row) => row.gold, text: (row) => String(+row.gold.toFixed(3)) },
+  { title: "Before", value: (row) => row.before, text: (row) => fixed(row.before, 3) },
+  { title: "After", value: (row) => row.after, text: (row) => fixed(row.after, 3) },
+  { title: "Error", value: (row) => Math.abs(row.error), text: (row) => signed(row.error, 3) },
+  { title: "Sentence 1", value: (row) => row.sentence1, text: (row) => row.sentence1, sentence: true },
+  { title: "Sentence 2", value: (row) => row.sentence2, text: (row) => row.sentence2, sentence: true },
+];
+const state = { kind: "wrong", set: sets.test ? "test" : "dev", filter: "", column: null, descending: true };
+
+/** Radio buttons that look like one switch. */
+function choice(name, options, legend) {
+  const fields = Object.entries(options).map(([value, label]) => {
+    const input = make("input", { type: "radio", name, value, checked: state[name] === value });
+    input.addEventListener("change", () => { state[name] = value; state.column = null; showTable(); });
+    return make("label", {}, input, make("span", {}, label));
+  });
+  const set = make("fieldset", {}, ...fields);
+  set.setAttribute("aria-label", legend);
+  return set;
+}
+
+function rowsShown() {
+  const columns = sets[state.set][state.kind];
+  const rows = columns.gold.map((_, i) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[i]])));
+  for (const row of rows) row.error = row.after - row.score;
+  const wanted = state.filter.toLowerCase();
+  const found = rows.filter((row) => !wanted || `${row.sentence1}\n${row.sentence2}`.toLowerCase().includes(wanted));
+  if (state.column !== null) {
+    const { value } = COLUMNS[state.column];
+    const order = (a, b) => (typeof value(a) === "string" ? value(a).localeCompare(value(b)) : value(a) - value(b));
+    found.sort((a, b) => (state.descending ? order(b, a) : order(a, b)));
+  }
+  return found;
+}
+
+function showTable() {
+  const rows = rowsShown();
+  const what = { wrong: "farthest from their score after training", improved: "that came nearest to their score by training" }[state.kind];
+  byId("table").caption.textContent = `${rows.length} of the ${sets[state.set][state.kind].gold.length} ${state.set} pairs ${what}; error is similarity less score, from 0 to 1.`;
+  byId("table").tBodies[0].replaceChildren(...rows.map((row) => make("tr", {}, ...COLUMNS.map((column) => {
+    const cell = make("td", { className: column.sentence ? "sentence" : "number" }, column.text(row));
+    cell.dataset.label = column.title;
+    return cell;
+  }))));
+  for (const [i, header] of [...byId("table").tHead.rows[0].cells].entries()) {
+    if (state.column === i) header.setAttribute("aria-sort", state.descending ? "descending" : "ascending");
+    else header.removeAttribute("aria-sort");
+  }
+}
+
+function makeTable() {
+  const headers = COLUMNS.map(({ title, sentence }, i) => {
+    const button = make("button", { type: "button" }, title);
+    button.addEventListener("click", () => {
+      state.descending = state.column === i ? !state.descending : !sentence;
+      state.column = i;
+      showTable();
+    });
+    return make("th", { scope: "col" }, button);
+  });
+  byId("table").tHead.append(make("tr", {}, ...headers));
+  byId("table").caption.setAttribute("aria-live", "polite");
+  const filter = make("input", { type: "search", placeholder: "Filter by words" });
+  filter.setAttribute("aria-label", "Filter by words");
+  filter.addEventListener("input", () => { state.filter = filter.value.trim(); showTable(); });
+  const names = Object.fromEntries(["test", "dev"].filter((name) => sets[name]).map((name) => [name, NAMES[name]]));
+  byId("choices").append(choice("kind", KINDS, "Which pairs"), ...(Object.keys(names).length > 1 ? [choice("set", names, "Which set")] : []), filter);
+  byId("choices").addEventListener("submit", (event) => event.preventDefault());
+  showTable();
+}
+
+byId("pairs").hidden = !Object.keys(sets).length;
+if (Object.keys(sets).length) makeTable();
