@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,43 +74,77 @@ class Pairs:
         return len(self.table)
 
 
+@dataclass(frozen=True)
+class PairRow:
+    """A row that can be used: the line it begins on, its cells, its sentences, its score from 0 to 1 (0 if none is read)."""
+
+    line: int
+    cells: list[str]
+    sentence1: str
+    sentence2: str
+    score: float
+
+
+class PairRows:
+    """The rows of a file of sentence pairs (CSV, TSV, JSON Lines, Parquet), one after the other and never all at once.
+
+    columns: a name for each cell. header: the file's own, None if it has none. Iterating is strict: it raises UserMistake
+    at its end if any row could not be used; up to 20 of them are listed as `file:line`, column, value and what to do.
+    Raises UserMistake for a file that cannot be read and a column that is not there.
+    """
+
+    def __init__(self, path: str | Path, layout: Layout):
+        self.path, self.layout = Path(path).resolve(), layout
+        _check_file(self.path)
+        self.table = open_table(
+            self.path,
+            has_header=layout.has_header,
+            separator=layout.separator,
+            quoting=layout.quoting,
+            encoding=layout.encoding,
+        )
+        self.places = _places(self.table, layout)
+        self.check = _RowCheck(layout, self.places, self.table)
+        self.header, self.columns = self.table.header, self.check.names
+
+    def __iter__(self) -> Iterator[PairRow]:
+        bad: list[str] = []
+        bad_count = good_count = 0
+        for line, cells in self.table:
+            problems = self.check(line, cells)
+            if problems:
+                bad_count += 1
+                if len(bad) < SHOWN_BAD_ROWS:
+                    bad.append(f"  {self.path}:{line}  {'; '.join(problems)}")
+                continue
+            good_count += 1
+            sides = [str(cells[self.places[f"SENTENCE{side}_COLUMN"]]) for side in (1, 2)]
+            score = _scaled(cells[self.places["SCORE_COLUMN"]], self.layout) if self.layout.score is not None else 0.0
+            yield PairRow(line, cells, *sides, score)
+        if bad:
+            raise UserMistake(_bad_rows_text(self.path, bad, bad_count, good_count, self.check.no_score))
+        if not good_count:
+            raise UserMistake(f"{self.path} has a header but no rows." if self.header else f"{self.path} has no rows.")
+
+
 def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) -> Pairs:
     """Read a file of sentence pairs (CSV, TSV, JSON Lines, Parquet); strict: every row is returned or refused by name.
 
-    Raises UserMistake for a file that cannot be read, a column that is not there, and for bad rows: up to 20 of them
-    are listed as `file:line`, column, value and what to do, and the text ends with their count.
+    Raises UserMistake as `PairRows` does, and for scores that are all the same.
     """
-    path = Path(path).resolve()
-    _check_file(path)
-    rows = open_table(
-        path, has_header=layout.has_header, separator=layout.separator, quoting=layout.quoting, encoding=layout.encoding
-    )
-    places = _places(rows, layout)
-    check = _RowCheck(layout, places, rows)
-    pairs = Pairs(path, pd.DataFrame(), check.names)
+    rows = PairRows(path, layout)
+    pairs = Pairs(rows.path, pd.DataFrame(), rows.columns)
     columns: dict[str, list] = {"sentence1": [], "sentence2": [], "score": [], "line": []}
-    bad: list[str] = []
-    bad_count = 0
-    for line, cells in rows:
-        problems = check(line, cells)
-        if problems:
-            bad_count += 1
-            if len(bad) < SHOWN_BAD_ROWS:
-                bad.append(f"  {path}:{line}  {'; '.join(problems)}")
-            continue
-        columns["sentence1"].append(str(cells[places["SENTENCE1_COLUMN"]]))
-        columns["sentence2"].append(str(cells[places["SENTENCE2_COLUMN"]]))
-        columns["score"].append(_scaled(cells[places["SCORE_COLUMN"]], layout) if layout.score is not None else 0.0)
-        columns["line"].append(line)
-        pairs.control_rows += any(_CONTROL.search(cells[place]) for place in places.values())
-        pairs.ignored_cells += len(cells) - check.width
+    for row in rows:
+        for name, values in columns.items():
+            values.append(getattr(row, name))
+        pairs.control_rows += any(_CONTROL.search(row.cells[place]) for place in rows.places.values())
+        pairs.ignored_cells += len(row.cells) - rows.check.width
         if keep_cells:
-            pairs.cells.append([str(cell) for cell in cells[: check.width]])
-    if bad:
-        raise UserMistake(_bad_rows_text(path, bad, bad_count, len(columns["line"]), check.no_score))
+            pairs.cells.append([str(cell) for cell in row.cells[: rows.check.width]])
     pairs.table = pd.DataFrame({name: pd.Series(values, dtype=_DTYPES[name]) for name, values in columns.items()})
-    pairs.ignored_cells += rows.ignored_cells
-    pairs.blank_lines = rows.blank_lines
+    pairs.ignored_cells += rows.table.ignored_cells
+    pairs.blank_lines = rows.table.blank_lines
     _check_table(pairs, layout)
     return pairs
 
@@ -251,8 +285,6 @@ def _scaled(cell: str, layout: Layout) -> float:
 
 
 def _check_table(pairs: Pairs, layout: Layout) -> None:
-    if not len(pairs):
-        raise UserMistake(f"{pairs.path} has a header but no rows." if layout.has_header else f"{pairs.path} has no rows.")
     scores = pairs.table["score"]
     if layout.score is not None and scores.min() == scores.max():
         shown = layout.score_range[0] + scores[0] * (layout.score_range[1] - layout.score_range[0])

@@ -36,8 +36,7 @@ def write_report(folder: Path, summary: Mapping[str, Any] | None = None) -> None
     summary: what summary.json will hold, where it is not written yet.
     """
     try:
-        page = report_page(report_data(folder, summary))
-        write_whole(folder / REPORT, lambda file: file.write(page))
+        write_whole(folder / REPORT, [report_page(report_data(folder, summary))])
     except Exception as error:  # a report is never worth a run
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"{REPORT} could not be made: {reason}")

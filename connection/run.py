@@ -11,13 +11,14 @@ import contextlib
 import enum
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import filelock
 
@@ -120,7 +121,7 @@ def decide(output: Path, description: Mapping[str, Any], files: Mapping[str, Map
     if output.exists() and not output.is_dir():
         raise UserMistake(f"OUTPUT: {output} is a file; name a folder that is empty or not there yet.")
     if not output.exists() or not {path.name for path in output.iterdir()} - LEFTOVERS:
-        _check_writable(next(folder for folder in (output, *output.parents) if folder.exists()))
+        check_writable(next(folder for folder in (output, *output.parents) if folder.exists()))
         return Start.BEGIN
     before = _read_description(output / "settings.json")
     if before is None:
@@ -141,7 +142,7 @@ def decide(output: Path, description: Mapping[str, Any], files: Mapping[str, Map
     for constant, paths in files.items():
         if any(output in path.parents for path in paths.values()):
             raise UserMistake(f"OUTPUT: {output} holds what {constant} names, and would be renamed: name another OUTPUT.")
-    _check_writable(output.parent)
+    check_writable(output.parent)
     return Start.SET_ASIDE
 
 
@@ -188,7 +189,7 @@ def _read_description(path: Path) -> dict[str, Any] | None:
     return description if well_formed else None
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Raise UserMistake unless a folder can be made in `folder`: tried, since permissions alone do not tell."""
     trial = folder / f".{os.getpid()}.trial"
     with writing(folder):
@@ -209,9 +210,9 @@ def check_space(output: Path, weights: Path) -> None:
 
 
 def set_aside(output: Path) -> Path:
-    """Rename OUTPUT to the first free of OUTPUT-1, OUTPUT-2, …; nothing is deleted."""
-    number = 1
-    while (aside := output.with_name(f"{output.name}-{number}")).exists():
+    """Rename OUTPUT to the first free of OUTPUT-1, OUTPUT-2, … (scores.csv to scores-1.csv, …); nothing is deleted."""
+    number, ending = 1, output.suffix if output.is_file() else ""
+    while (aside := output.with_name(f"{output.name.removesuffix(ending)}-{number}{ending}")).exists():
         number += 1
     with writing(aside):
         output.rename(aside)
@@ -230,13 +231,14 @@ def writing(path: Path) -> Iterator[None]:
         raise UserMistake(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def write_whole(path: Path, fill: Callable[[TextIO], Any]) -> None:
-    """Let `fill` write a text file (UTF-8, line ends as given) that appears under its name whole or not at all."""
+def write_whole(path: Path, chunks: Iterable[str]) -> None:
+    """Write a text file (UTF-8, line ends as given) that appears under its name whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with writing(path):
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                fill(file)
+                for chunk in chunks:
+                    file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -276,11 +278,13 @@ class Run:
         self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        write_whole(self.folder / name, lambda file: file.write(text))
+        write_whole(self.folder / name, [text])
 
     def write_table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A CSV file that a spreadsheet can open without running anything."""
-        write_whole(self.folder / name, lambda file: write_csv(file, header, rows))
+        text = io.StringIO(newline="")
+        write_csv(text, header, rows)
+        write_whole(self.folder / name, [text.getvalue()])
 
     @property
     def best(self) -> Path:
