@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from connection.evaluation import Best, Evaluation, evaluate, pearson, spearman
+from connection.evaluation import Best, Evaluation, average_precision, best_threshold, evaluate, pearson, spearman
 from connection.loss import cosine_loss
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset
@@ -167,3 +167,24 @@ def test_best_of_a_scripted_series(scores: list[float], taken: list[bool], step:
     assert [best.offer(number, score) for number, score in enumerate(scores)] == taken
     assert (best.step, best.stale) == (step, stale)
     assert best.spearman == (-math.inf if step is None else scores[step])
+
+
+@pytest.mark.parametrize("digits", [1, 8])  # with ties, and without
+def test_thresholds_and_average_precision_are_those_of_scikit_learn(digits: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn, which comes with the oracle, is not installed")
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        matches = random.random(60) < 0.3
+        similarities = (random.normal(0, 0.3, 60) + 0.4 * matches).round(digits)
+        assert average_precision(similarities, matches) == pytest.approx(metrics.average_precision_score(matches, similarities))
+        best = best_threshold(similarities, matches)
+        precision, recall, _ = metrics.precision_recall_curve(matches, similarities)
+        assert best.f1 == pytest.approx(np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+        predicted = similarities >= best.threshold
+        assert best.precision == pytest.approx(metrics.precision_score(matches, predicted))
+        assert best.recall == pytest.approx(metrics.recall_score(matches, predicted))
+
+
+def test_all_matches_are_found_by_a_cut_below_all() -> None:
+    best = best_threshold(np.array([0.5, 0.2]), np.array([True, True]))
+    assert best.recall == best.precision == 1 and best.threshold <= 0.2
