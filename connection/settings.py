@@ -30,6 +30,7 @@ class Kind:
     type: type
     check: Callable[[Any], str | None] = lambda value: None
     is_path: bool = False
+    is_column: bool = False
     choices: tuple[str, ...] = ()
 
 
@@ -85,7 +86,7 @@ def _check_device(value: str) -> str | None:
 
 
 HIGHEST_COLUMN = 10_000
-_COLUMN = Kind(str, _check_column)
+_COLUMN = Kind(str, _check_column, is_column=True)
 KINDS = {
     "ENCODER": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
     "POOLING": _choice("", "mean", "cls", "max"),
@@ -119,6 +120,15 @@ KINDS = {
     "TENSORBOARD": Kind(bool),
     "START_OVER": Kind(bool),
 }
+# Those of the scoring script: what it shares with training means the same there, but for a score that may be absent.
+_SHARED = "ENCODER SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING BATCH_SIZE DEVICE PRECISION THREADS"
+SCORING_KINDS = {name: KINDS[name] for name in _SHARED.split()} | {
+    "PAIRS_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
+    "OUTPUT_FILE": Kind(str, lambda value: None if value.endswith(".csv") else 'must end in ".csv"', is_path=True),
+    "SENTENCE1": Kind(str),
+    "SENTENCE2": Kind(str),
+    "SCORE_COLUMN": Kind(str, lambda value: _check_column(value) if value else None, is_column=True),
+}
 
 
 class Settings(SimpleNamespace):
@@ -150,8 +160,8 @@ class Constant:
     group: str
 
 
-def read_constants(source: str) -> list[Constant]:
-    """The constants of a script's source, in order: assignments to names of `KINDS` at its top level.
+def read_constants(source: str, kinds: Mapping[str, Kind] = KINDS) -> list[Constant]:
+    """The constants of a script's source, in order: assignments to names of `kinds` at its top level.
 
     One that is assigned twice counts once, where it first stands; its value is the last one, as Python has it.
     """
@@ -159,7 +169,7 @@ def read_constants(source: str) -> list[Constant]:
     constants, group = [], ""
     for node in ast.parse(source).body:
         name = _assigned_name(node)
-        if name not in KINDS or name in [constant.name for constant in constants]:
+        if name not in kinds or name in [constant.name for constant in constants]:
             continue
         comment, above = [], node.lineno - 2
         while above >= 0 and lines[above].startswith("#") and not lines[above].startswith("# ---"):
@@ -189,7 +199,9 @@ class _Parser(argparse.ArgumentParser):
         raise UserMistake(f"{message[0].upper()}{message[1:]} (--help lists every flag).")
 
 
-def _make_parser(script: Path, constants: Sequence[Constant], values: Mapping[str, Any], about: str) -> _Parser:
+def _make_parser(
+    script: Path, constants: Sequence[Constant], kinds: Mapping[str, Kind], values: Mapping[str, Any], about: str
+) -> _Parser:
     parser = _Parser(
         prog=f"python {script.name}",
         description=about,
@@ -199,7 +211,7 @@ def _make_parser(script: Path, constants: Sequence[Constant], values: Mapping[st
     )
     groups: dict[str, Any] = {}
     for constant in constants:
-        kind, default = KINDS[constant.name], values[constant.name]
+        kind, default = kinds[constant.name], values[constant.name]
         if constant.group not in groups:
             groups[constant.group] = parser.add_argument_group(constant.group)
         shown = " ".join(map(str, default)) if isinstance(default, (tuple, list)) else default
@@ -219,9 +231,8 @@ def _make_parser(script: Path, constants: Sequence[Constant], values: Mapping[st
     return parser
 
 
-def _from_text(name: str, given: Any) -> Any:
+def _from_text(name: str, kind: Kind, given: Any) -> Any:
     """A flag's text as a value of its constant's kind."""
-    kind = KINDS[name]
     if kind.type is bool:
         return given
     try:
@@ -240,24 +251,23 @@ def _plain_number(value: float) -> float | int:
     return int(value) if value.is_integer() else value
 
 
-def _checked(name: str, value: Any, folder: Path, where: str) -> Any:
+def _checked(kind: Kind, value: Any, folder: Path, where: str) -> Any:
     """The value as the run uses it; raise `UserMistake` if it is of another type or out of its range.
 
     folder: where a relative path starts.
     """
-    kind = KINDS[name]
     if kind.type is tuple and type(value) is list:
         value = tuple(value)
     if kind.type is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
-    right = type(value) is kind.type or (kind is _COLUMN and type(value) is int)
+    right = type(value) is kind.type or (kind.is_column and type(value) is int)
     if kind.type is tuple and right:
         right = all(type(bound) in (int, float) for bound in value)
     wanted = {str: "text in quotes", int: "a whole number", float: "a number", bool: "True or False", tuple: "two numbers"}
     problem = kind.check(value) if right else f"must be {wanted[kind.type]}"
     if problem:
         raise UserMistake(f"{where} is {value!r}; it {problem}.")
-    if kind is _COLUMN:
+    if kind.is_column:
         return int(value) if _is_number(value) else value
     if kind.is_path:
         return _absolute(value, folder, where) if value else None
@@ -274,16 +284,22 @@ def _absolute(value: str, folder: Path, where: str) -> Path:
     return path
 
 
-def read_settings(script: str | Path, values: Mapping[str, Any], arguments: Sequence[str] | None = None) -> Settings:
+def read_settings(
+    script: str | Path,
+    values: Mapping[str, Any],
+    arguments: Sequence[str] | None = None,
+    kinds: Mapping[str, Kind] = KINDS,
+) -> Settings:
     """The settings of one run: the script's constants, overridden by the command line.
 
     script: the script's file, whose comments make `--help` and whose folder is where its relative paths start.
     values: the script's globals. arguments: the command line without the program's name, `sys.argv[1:]` if None.
+    kinds: what each of its constants may be.
     Raises UserMistake for an unknown flag and for a value of the wrong type or out of its range.
     """
     script = Path(script).resolve()
-    constants = read_constants(script.read_text(encoding="utf-8-sig"))
-    parser = _make_parser(script, constants, values, (values.get("__doc__") or "").strip())
+    constants = read_constants(script.read_text(encoding="utf-8-sig"), kinds)
+    parser = _make_parser(script, constants, kinds, values, (values.get("__doc__") or "").strip())
     given, unknown = parser.parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
     if unknown:
         flags = [text for action in parser._actions for text in action.option_strings]
@@ -294,9 +310,9 @@ def read_settings(script: str | Path, values: Mapping[str, Any], arguments: Sequ
     for constant in constants:
         name = constant.name
         flagged = name in given
-        value = _from_text(name, getattr(given, name)) if flagged else values[name]
+        value = _from_text(name, kinds[name], getattr(given, name)) if flagged else values[name]
         where = flag_of(name) if flagged else f"{name} (at the top of {script.name})"
-        setattr(settings, name, _checked(name, value, Path.cwd() if flagged else script.parent, where))
+        setattr(settings, name, _checked(kinds[name], value, Path.cwd() if flagged else script.parent, where))
     return settings
 
 

@@ -10,26 +10,30 @@ import numpy as np
 import pytest
 
 import bertFineTuningWithConnectionData as script
-from connection.settings import read_constants
+import bertScoringWithConnectionData as scoring_script
+from connection.settings import KINDS, SCORING_KINDS, read_constants
 from ConnectionBert import ConnectionBert
 
 ROOT = Path(script.__file__).resolve().parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SOURCE = Path(script.__file__).read_text(encoding="utf-8")
+SOURCES = [
+    (Path(each.__file__).read_text(encoding="utf-8"), kinds)
+    for each, kinds in ((script, KINDS), (scoring_script, SCORING_KINDS))
+]
 
 
 def test_every_constant_stands_in_readme_with_its_default_and_meaning() -> None:
-    defaults = {
-        node.targets[0].id: ast.unparse(node.value)
-        for node in ast.parse(SOURCE).body
+    defaults = [
+        (node.targets[0].id, ast.literal_eval(node.value))
+        for source, _ in SOURCES
+        for node in ast.parse(source).body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
-    }
-    rows = dict(re.findall(r"^\| `([A-Z0-9_]+) = (.+?)` \|", README, flags=re.MULTILINE))
-    assert {name: ast.literal_eval(value) for name, value in rows.items()} == {
-        name: ast.literal_eval(value) for name, value in defaults.items()
-    }
-    for constant in read_constants(SOURCE):
-        assert f"` | {constant.comment} |" in README, constant.name
+    ]
+    rows = re.findall(r"^\| `([A-Z0-9_]+) = (.+?)` \|", README, flags=re.MULTILINE)
+    assert [(name, ast.literal_eval(value)) for name, value in rows] == defaults
+    for source, kinds in SOURCES:
+        for constant in read_constants(source, kinds):
+            assert f"` | {constant.comment} |" in README, constant.name
 
 
 def test_the_file_tree_names_every_file_and_no_other() -> None:
@@ -42,7 +46,7 @@ def test_the_file_tree_names_every_file_and_no_other() -> None:
         named.add(folder + name if line.startswith(" ") else name)
     for name in named:
         assert (ROOT / name).exists(), name
-    for pattern in ("*.py", "*.txt", "*.md", "connection/*.py", "benchmarks/*.py", "data/*.csv"):
+    for pattern in ("*.py", "*.txt", "*.md", "connection/*.py", "benchmarks/*.py", "data/*.csv", "docs/*.*"):
         for path in ROOT.glob(pattern):
             relative = path.relative_to(ROOT).as_posix()
             if path.name != "__init__.py":

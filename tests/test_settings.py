@@ -8,14 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import bertFineTuningWithConnectionData as script
+import bertScoringWithConnectionData as scoring_script
 from connection import UserMistake, requirements
 from connection.encoder_folder import POOLINGS
 from connection.loss import OBJECTIVES
-from connection.settings import KINDS, flag_of, read_constants, read_settings
+from connection.settings import KINDS, SCORING_KINDS, flag_of, read_constants, read_settings
 
 SCRIPT = Path(script.__file__).resolve()
 SOURCE = SCRIPT.read_text(encoding="utf-8")
@@ -38,9 +40,12 @@ def run(*arguments: str, python: tuple[str, ...] = (sys.executable,), code: str 
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=SCRIPT.parent, check=False)
 
 
-def test_every_constant_is_read_and_explained() -> None:
+@pytest.mark.parametrize(("module", "kinds"), [(script, KINDS), (scoring_script, SCORING_KINDS)])
+def test_every_constant_is_read_and_explained(module: ModuleType, kinds: dict) -> None:
     """By the script's syntax tree: each UPPER_CASE name at its top is a known setting, is read, and has a comment."""
-    tree = ast.parse(SOURCE)
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    tree, constants = ast.parse(source), read_constants(source, kinds)
+    names = [constant.name for constant in constants]
     assigned = [node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)]
     read = {
         node.attr
@@ -48,12 +53,25 @@ def test_every_constant_is_read_and_explained() -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
     }
     read |= {"TRAIN_FILE", "DEV_FILE", "TEST_FILE"} & {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
-    assert assigned == CONSTANTS
-    assert set(CONSTANTS) == set(KINDS) == {name for name in read if name.isupper()}
-    assert all(len(constant.comment) > 20 and constant.group for constant in read_constants(SOURCE))
+    assert assigned == names
+    assert set(names) == set(kinds) == {name for name in read if name.isupper()}
+    assert all(len(constant.comment) > 20 and constant.group for constant in constants)
     assert not {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)} & set(
-        CONSTANTS
+        names
     )
+
+
+def test_one_script_does_not_take_the_others_constants() -> None:
+    for arguments in (["--epochs", "3"], ["--train-file", "x.csv"], ["--pooling", "cls"]):
+        with pytest.raises(UserMistake, match="There is no flag"):
+            read_settings(scoring_script.__file__, vars(scoring_script), arguments, SCORING_KINDS)
+    for arguments in (["--pairs-file", "x.csv"], ["--sentence1", "a cat"]):
+        assert "There is no flag" in refusal(*arguments)
+    assert "must name a column" in refusal("--score-column", "")
+    without = read_settings(scoring_script.__file__, vars(scoring_script), ["--score-column", ""], SCORING_KINDS)
+    assert without.SCORE_COLUMN == "" and without.SENTENCE1 == ""
+    third = read_settings(scoring_script.__file__, vars(scoring_script), ["--score-column", "3"], SCORING_KINDS)
+    assert third.SCORE_COLUMN == 3
 
 
 def test_choices_are_those_of_their_owners() -> None:

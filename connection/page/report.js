@@ -71,7 +71,7 @@ function showResult() {
       if (!before || !after) continue;
       const spearman = change(before.spearman, after.spearman);
       const pearson = change(before.pearson, after.pearson);
-      cards.push(card(`${NAMES[name]} Spearman, before → after`, spearman.large, [spearman.difference, name === "test" ? " on pairs kept aside" : " on the pairs that choose the best step"], ["Pearson ", ...pearson.large, " (", pearson.difference, ")"]));
+      cards.push(card(`${NAMES[name]} Spearman, before → after`, spearman.large, [spearman.difference, name === "test" ? " on pairs kept aside" : " on the pairs to choose by"], ["Pearson ", ...pearson.large, " (", pearson.difference, ")"]));
     }
     const speed = summary.pairs_per_second;
     cards.push(card("Training time", [duration(summary.train_seconds)], speed && `${speed.toFixed(1)} pairs a second, ${grouped(Math.round(summary.tokens_per_second))} tokens a second`, `${grouped(summary.steps)} steps, the best after ${summary.best_step === null ? "none" : grouped(summary.best_step)}`, summary.peak_memory_bytes && `${size(summary.peak_memory_bytes)} of memory at the most`));

@@ -1,0 +1,216 @@
+"""Score a file of sentence pairs with a trained encoder: its columns, and the similarity of each pair.
+
+Edit the constants below and run:  python bertScoringWithConnectionData.py
+Each constant is also a flag for one run; a single pair:  --sentence1 "A kitten is asleep." --sentence2 "A cat sleeps."
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from connection import UserMistake
+from connection.requirements import check_packages, check_python
+from connection.settings import SCORING_KINDS, Settings, read_settings, run_script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from connection.calibration import Calibration
+    from connection.pairs import Layout
+    from connection.scoring import Survey
+    from ConnectionBert import ConnectionBert
+
+# torch and what builds on it are imported inside the functions, as in the training script.
+
+# --- encoder ---
+
+# Folder of the encoder: best/ of a run, or any that training takes.
+ENCODER = "output/connections/best"
+
+# --- pairs ---
+
+# File of the pairs: CSV, TSV, JSON Lines or Parquet, by the ending of its name.
+PAIRS_FILE = "data/connections-test.csv"
+
+# The CSV file that is written: the columns of PAIRS_FILE and similarity. One that is there already is set aside.
+OUTPUT_FILE = "output/scores.csv"
+
+# Column of the first sentence: its name in the header, or its number, counting from 1, in files without a header.
+SENTENCE1_COLUMN = "sentence1"
+
+# Column of the second sentence, likewise.
+SENTENCE2_COLUMN = "sentence2"
+
+# Column of the score that a person gave, likewise, to measure by. A file with a header may lack it. Empty: none.
+SCORE_COLUMN = "score"
+
+# The lowest and the highest score there can be. Use (0, 1) for yes/no labels.
+SCORE_RANGE = (0, 5)
+
+# The character between cells. Empty: by the file's ending, a comma in .csv and a tab in .tsv. ";" for many Excels.
+SEPARATOR = ""
+
+# Whether double quotes hold a cell together. False for files in which quotes are ordinary characters.
+QUOTING = True
+
+# The file's text encoding. "cp1252" or "cp949" for files that a Western or Korean Excel saved as plain CSV.
+ENCODING = "utf-8"
+
+# --- a single pair ---
+
+# With these two sentences, their similarity is printed; no file is read or written.
+SENTENCE1 = ""
+
+# The other sentence of that pair.
+SENTENCE2 = ""
+
+# --- running ---
+
+# Sentences that are encoded at a time. Less if memory runs out; no result depends on it but for rounding.
+BATCH_SIZE = 64
+
+# Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
+DEVICE = "auto"
+
+# Number format of the matrix products: float32, or bfloat16, which is faster on recent cards and processors.
+PRECISION = "float32"
+
+# Processor threads. 0: torch's own choice, one per core.
+THREADS = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Score a file, or one pair. Returns 0; raises UserMistake with a sentence for the person."""
+    check_python()
+    settings = read_settings(__file__, globals(), arguments, SCORING_KINDS)
+    check_packages()
+    from connection.calibration import Calibration
+
+    check_encoder(settings.ENCODER)
+    calibration = Calibration.load(settings.ENCODER)
+    if settings.SENTENCE1.strip() or settings.SENTENCE2.strip():
+        score_pair(settings, calibration)
+    else:
+        score_file(settings, calibration)
+    return 0
+
+
+def check_encoder(folder: Path) -> None:
+    """Raise UserMistake unless the folder holds an encoder; what people name instead of best/ gets its own sentence."""
+    from connection.encoder_folder import inspect_encoder
+
+    if not folder.exists():
+        raise UserMistake(
+            f"ENCODER: there is no folder {folder}. Train one first (python bertFineTuningWithConnectionData.py), or name "
+            "the folder of an encoder."
+        )
+    if (folder / "settings.json").is_file() and not (folder / "config.json").is_file():
+        best = folder / "best"
+        hint = f"its encoder is {best}" if best.is_dir() else "it holds no encoder yet"
+        raise UserMistake(f"ENCODER: {folder} is the folder of a run; {hint}.")
+    inspect_encoder(folder)
+
+
+def score_pair(settings: Settings, calibration: Calibration | None) -> None:
+    """Print the similarity of SENTENCE1 and SENTENCE2."""
+    from connection.scoring import pair_text
+
+    for name in ("SENTENCE1", "SENTENCE2"):
+        if not getattr(settings, name).strip():
+            raise UserMistake(f"{name} is empty: a single pair needs both sentences, SENTENCE1 and SENTENCE2.")
+    print(pair_text(load(settings), settings.SENTENCE1, settings.SENTENCE2, calibration))
+
+
+def score_file(settings: Settings, calibration: Calibration | None) -> None:
+    """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears whole or not at all."""
+    from connection.device import is_out_of_memory
+    from connection.scoring import open_rows, survey
+
+    check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
+    layout = read_layout(settings)
+    rows = open_rows(settings.PAIRS_FILE, layout)
+    found = survey(rows, has_scores=rows.layout.score is not None)
+    print(f"{found.pairs:,} pairs from {settings.PAIRS_FILE}")
+    encoder = load(settings)
+    if calibration is None:
+        print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")
+    try:
+        write_scores(settings, encoder, rows.layout, found, calibration)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserMistake(
+            f"There is too little memory on {encoder.device}: make BATCH_SIZE ({settings.BATCH_SIZE}) smaller."
+        ) from error
+
+
+def write_scores(
+    settings: Settings, encoder: ConnectionBert, layout: Layout, found: Survey, calibration: Calibration | None
+) -> None:
+    """Encode, write, and tell how far the similarities agree with the scores, where there are some."""
+    import numpy as np
+
+    from connection.pairs import PairRows
+    from connection.run import set_aside, write_whole
+    from connection.scoring import PairScorer, metrics_text, scored_csv
+
+    scorer = PairScorer(encoder, found, settings.BATCH_SIZE, settings.PRECISION)
+    similarities: list[np.ndarray] = []
+    output = settings.OUTPUT_FILE
+
+    def pieces() -> Iterator[str]:
+        yield from scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, found, calibration, similarities)
+        if output.exists():
+            print(f"The file that was {output} is now {set_aside(output)}.")
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(output, pieces())
+    if found.scores is not None:
+        print(metrics_text(np.concatenate(similarities), found.scores, layout, calibration))
+    print(f"The scores lie in {output}")
+
+
+def check_output(output: Path, pairs: Path) -> None:
+    """Raise UserMistake, before anything is read, where OUTPUT_FILE cannot be written or would lose what is read."""
+    from connection.run import check_writable
+
+    if output.is_dir():
+        raise UserMistake(f"OUTPUT_FILE: {output} is a folder; name a file that ends in .csv.")
+    if output.exists() and pairs.exists() and output.samefile(pairs):
+        raise UserMistake(f"OUTPUT_FILE is PAIRS_FILE, {pairs}: name another file.")
+    nearest = next(folder for folder in output.parents if folder.exists())
+    if not nearest.is_dir():
+        raise UserMistake(f"OUTPUT_FILE: {nearest} is a file, no folder; name another place.")
+    check_writable(nearest)
+
+
+def read_layout(settings: Settings) -> Layout:
+    """How PAIRS_FILE is to be read."""
+    from connection.pairs import Layout
+
+    sentences = (settings.SENTENCE1_COLUMN, settings.SENTENCE2_COLUMN)
+    score = settings.SCORE_COLUMN or None
+    if isinstance(score, str) and all(isinstance(column, int) for column in sentences):
+        raise UserMistake(
+            "SENTENCE1_COLUMN and SENTENCE2_COLUMN are numbers, for a file without a header, but SCORE_COLUMN is the name "
+            f'"{score}": give its number, or "" if the file holds no scores.'
+        )
+    return Layout(*sentences, score, settings.SCORE_RANGE, settings.SEPARATOR, settings.QUOTING, settings.ENCODING)
+
+
+def load(settings: Settings) -> ConnectionBert:
+    """The encoder, on its device."""
+    from connection.device import prepare_device
+    from connection.preview import encoder_text
+    from ConnectionBert import ConnectionBert
+
+    device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
+    encoder = ConnectionBert.load(settings.ENCODER).to(device)
+    print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
+    return encoder
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))
