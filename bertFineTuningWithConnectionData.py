@@ -198,6 +198,9 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
     run = Run(settings.OUTPUT, description, tensorboard=settings.TENSORBOARD)
     try:
         conduct(settings, run, splits, encoder, datasets, loading_seconds)
+    except BaseException:  # stopped, out of memory, a loss that is not finite: its curves may tell why
+        write_report(run.folder)
+        raise
     finally:
         run.close()
 

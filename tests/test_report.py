@@ -106,6 +106,26 @@ def test_a_report_can_be_made_of_what_a_stopped_run_left(copied: Path, lost: lis
     assert set(data["sets"]) == sets and (data["summary"] is None) == ("summary.json" in lost)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("broken")])
+def test_a_run_that_ends_early_leaves_its_curves(
+    tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    real = script.batch_loss
+
+    def end_at_the_fifth(*arguments: Any) -> Any:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        if metrics.exists() and len(report_data.read_metrics(metrics)) == 5:  # dev before training, and four steps
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(script, "batch_loss", end_at_the_fifth)
+    flags = [f"--{name}-file={path}" for name, path in pairs_files.items()]
+    with pytest.raises((KeyboardInterrupt, RuntimeError)):
+        script.main([f"--encoder={tiny_encoder}", *flags, f"--output={tmp_path / 'run'}", "--batch-size=8"])
+    data = data_of(read_page(tmp_path / "run"))
+    assert data["summary"] is None and data["curve"]["step"] == [1, 2, 3, 4] and len(data["evaluations"]) == 1
+
+
 def test_a_metrics_file_cut_in_a_line_loses_that_line_only(copied: Path) -> None:
     metrics = (copied / "metrics.jsonl").read_bytes()
     (copied / "metrics.jsonl").write_bytes(metrics[:-7])

@@ -116,7 +116,7 @@ function showPair(set, tooltip, chart) {
 function drawPoints(canvas, set, points, color, scales, guide) {
   const chart = draw(canvas, "scatter", [
     { data: points, backgroundColor: `${color}80`, hoverBackgroundColor: css("dev"), pointRadius: 3, hoverRadius: 7, hitRadius: 5, clip: 8 },
-    line("", guide, css("soft"), { borderDash: [5, 5], borderWidth: 1, pointHitRadius: 0 }),
+    line("", guide, css("soft"), { borderDash: [5, 5], borderWidth: 1, pointHitRadius: 0, order: -1 }),
   ], scales, { legend: { display: false }, tooltip: { enabled: false, external: ({ chart, tooltip }) => showPair(set, tooltip, chart) } });
   return chart;
 }

@@ -74,7 +74,7 @@ function showResult() {
       cards.push(card(`${NAMES[name]} Spearman, before → after`, spearman.large, [spearman.difference, name === "test" ? " on pairs kept aside" : " on the pairs to choose by"], ["Pearson ", ...pearson.large, " (", pearson.difference, ")"]));
     }
     const speed = summary.pairs_per_second;
-    cards.push(card("Training time", [duration(summary.train_seconds)], speed && `${speed.toFixed(1)} pairs a second, ${grouped(Math.round(summary.tokens_per_second))} tokens a second`, `${grouped(summary.steps)} steps, the best after ${summary.best_step === null ? "none" : grouped(summary.best_step)}`, summary.peak_memory_bytes && `${size(summary.peak_memory_bytes)} of memory at the most`));
+    cards.push(card("Training time", [duration(summary.train_seconds)], speed && `${speed.toFixed(1)} pairs a second, ${grouped(Math.round(summary.tokens_per_second))} tokens a second`, `${grouped(summary.steps)} steps, ${summary.best_step === null ? "none the best" : `the best after ${grouped(summary.best_step)}`}`, summary.peak_memory_bytes && `${size(summary.peak_memory_bytes)} of memory at the most`));
   } else if (evaluations.length) {
     const last = evaluations[evaluations.length - 1];
     const spearman = change(evaluations[0].spearman, last.spearman);
