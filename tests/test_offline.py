@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bertFineTuningWithConnectionData as script
+import bertScoringWithConnectionData as scoring_script
 
 ROOT = Path(script.__file__).resolve().parent
 SOURCES = sorted([*ROOT.glob("*.py"), *ROOT.glob("connection/*.py")])
@@ -68,4 +69,6 @@ def test_a_run_asks_for_no_connection(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     files = [f"--{name}-file={path}" for name, path in pairs_files.items()]
     assert script.main([f"--encoder={tiny_encoder}", *files, f"--output={tmp_path / 'run'}", "--epochs=1"]) == 0
+    flags = [f"--encoder={tmp_path / 'run' / 'best'}", f"--pairs-file={pairs_files['test']}"]
+    assert scoring_script.main([*flags, f"--output-file={tmp_path / 'scores.csv'}"]) == 0
     assert asked == []
