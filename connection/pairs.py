@@ -183,7 +183,7 @@ def _missing_column_text(rows: Table, constant: str, column: str) -> str:
 
 def _scaled(cell: str, layout: Layout) -> float:
     low, high = layout.score_range
-    return (float(cell) - low) / (high - low)
+    return (float(cell.strip()) - low) / (high - low)  # float() itself takes fewer characters for blanks
 
 
 def _check_table(pairs: Pairs, layout: Layout) -> None:

@@ -15,7 +15,7 @@ from connection.text_lines import LONGEST_ROW
 
 EXTRA = Path(__file__).resolve().parent.parent / "requirements-extra.txt"
 MOST_ROWS = 50_000_000  # a few kilobytes can claim any number of rows, and hold them too
-MOST_BYTES = 4_000_000_000  # of one column in one row group, unpacked
+MOST_BYTES = 4_000_000_000  # of one row group, unpacked
 
 
 class ParquetTable(Table):
@@ -36,6 +36,9 @@ class ParquetTable(Table):
         self._rows = self._file.metadata.num_rows
         if self._rows > MOST_ROWS:
             raise UserMistake(f"{path} has {self._rows:,} rows; at most {MOST_ROWS:,} can be held. Take a sample of them.")
+        groups = (self._file.metadata.row_group(group) for group in range(self._file.num_row_groups))
+        if any(group.total_byte_size > MOST_BYTES for group in groups):  # a single column is not asked: pyarrow may abort
+            raise UserMistake(f"{path} unpacks to more than {MOST_BYTES / 1e9:g} GB at once: write smaller row groups.")
         self._needed: list[int] = list(range(len(self.header)))
 
     def need(self, texts: Collection[int], numbers: Collection[int], *, others: bool) -> None:
@@ -50,17 +53,6 @@ class ParquetTable(Table):
                 raise UserMistake(f'{self.path}: the column "{self.header[place]}" holds {kind}, no {wanted}.')
         if not others:
             self._needed = sorted({*texts, *numbers})
-        self._check_size()
-
-    def _check_size(self) -> None:
-        metadata = self._file.metadata
-        needed = tuple(f"{self.header[place]}." for place in self._needed)
-        for group in range(metadata.num_row_groups):
-            columns = [metadata.row_group(group).column(leaf) for leaf in range(metadata.num_columns)]
-            if any(x.total_uncompressed_size > MOST_BYTES and f"{x.path_in_schema}.".startswith(needed) for x in columns):
-                raise UserMistake(
-                    f"{self.path} unpacks to more than {MOST_BYTES / 1e9:g} GB at once: write it with smaller row groups."
-                )
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
         line = 0

@@ -335,3 +335,9 @@ def test_sentences_over_several_lines_are_kept(tmp_path: Path) -> None:
 def test_a_million_characters_are_a_sentence(tmp_path: Path) -> None:
     path = written(tmp_path / "pairs.csv", (HEADER + GOOD + "a" * 1_000_000 + ",A dog.,3\n").encode())
     assert read_pairs(path, Layout()).table["sentence1"].str.len().tolist() == [6, 7, 1_000_000]
+
+
+@pytest.mark.parametrize("blank", ["\x1f", "\x1c", "\u00a0", "\u3000", "\x85"])
+def test_every_blank_around_a_score_is_none_of_it(tmp_path: Path, blank: str) -> None:
+    path = written(tmp_path / "pairs.csv", f"{HEADER}A,B,{blank}5{blank}\nC,D,0\n".encode())
+    assert read_pairs(path, Layout()).table["score"].tolist() == [1, 0]

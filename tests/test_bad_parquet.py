@@ -134,4 +134,4 @@ def test_a_parquet_cell_and_a_page_of_high_ratio(parquet: Callable[..., Path], m
     assert path.stat().st_size < 1_000_000
     assert answer(path, score_range=(0, 1)) == one_bad_row(1, "the row is longer than 10,000,000 characters: delete it", of=2)
     monkeypatch.setattr(parquet_table, "MOST_BYTES", 1_000_000)
-    assert answer(path) == "{path} unpacks to more than 0.001 GB at once: write it with smaller row groups."
+    assert answer(path) == "{path} unpacks to more than 0.001 GB at once: write smaller row groups."
