@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +201,8 @@ class ConnectionBert(nn.Module):
         backend.no_padding()
         backend.enable_truncation(self.max_tokens)
         tokens, cut = [], 0
-        for start in range(0, len(sentences), 4096):
-            for encoding in backend.encode_batch([_whole(sentence) for sentence in sentences[start : start + 4096]]):
+        for some in _parts(sentences):
+            for encoding in backend.encode_batch([_whole(sentence) for sentence in some]):
                 tokens.append(np.array(encoding.ids, dtype=np.int32))
                 cut += bool(encoding.overflowing)
         return tokens, cut
@@ -257,6 +257,18 @@ class ConnectionBert(nn.Module):
             hidden=self.dimension,
             lower_case_first=self.lower_case_first,
         )
+
+
+def _parts(sentences: Sequence[str], most_sentences: int = 4096, most_characters: int = 1_000_000) -> Iterator[Sequence[str]]:
+    """Sentences in parts, so that the tokenizer's memory is bounded: up to 500 bytes a character. None is divided."""
+    start = characters = 0
+    for end, sentence in enumerate(sentences):
+        if end > start and (end - start == most_sentences or characters + len(sentence) > most_characters):
+            yield sentences[start:end]
+            start, characters = end, 0
+        characters += len(sentence)
+    if start < len(sentences):
+        yield sentences[start:]
 
 
 def _whole(sentence: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
+from connection.parquet_table import EXTRA
 from connection.requirements import is_installed
-from connection.table_files import EXTRA
 
 FOLDER = "tensorboard"
 _PLACES = ("step", "epoch", "split")  # where a number belongs, no metric itself
