@@ -32,7 +32,7 @@ function draw(canvas, type, datasets, scales, plugins = {}, data = {}) {
     type,
     data: { datasets, ...data },
     options: {
-      animation: false, responsive: true, maintainAspectRatio: false, devicePixelRatio: Math.max(2, window.devicePixelRatio),
+      animation: false, responsive: true, interaction: { mode: "nearest", intersect: true }, maintainAspectRatio: false, devicePixelRatio: Math.max(2, window.devicePixelRatio),
       parsing: type === "bar" ? undefined : false, indexAxis: type === "bar" ? "y" : "x", scales,
       plugins: { legend: { display: datasets.length > 1, align: "end", labels: { color: css("soft"), boxWidth: 18, boxHeight: 2 } }, ...plugins },
     },
