@@ -126,6 +126,27 @@ def test_a_run_that_ends_early_leaves_its_curves(
     assert data["summary"] is None and data["curve"]["step"] == [1, 2, 3, 4] and len(data["evaluations"]) == 1
 
 
+def test_files_without_a_header_and_with_another_separator_and_scale(
+    tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]
+) -> None:
+    with pairs_files["train"].open(encoding="utf-8", newline="") as file:
+        rows = [[row["score"], row["sentence2"], "", row["sentence1"]] for row in csv.DictReader(file)]
+    with (tmp_path / "train.txt").open("w", encoding="utf-16", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([[float(score) - 3, *others] for score, *others in rows])
+    flags = "--dev-file= --test-file= --encoding=utf-16 --separator=; --score-column=1 --score-range -3 2".split()
+    flags += (
+        f"--sentence2-column=2 --sentence1-column=4 --epochs=0 --dev-share=0.3 --train-file={tmp_path / 'train.txt'}".split()
+    )
+    assert script.main([f"--encoder={tiny_encoder}", f"--output={tmp_path / 'run'}", *flags]) == 0
+    data = data_of(read_page(tmp_path / "run"))
+    assert set(data["sets"]) == {"dev"}
+    points = data["sets"]["dev"]["points"]
+    given = {(sentence1, sentence2): float(score) for score, sentence2, _, sentence1 in rows}
+    shown = zip(points["sentence1"], points["sentence2"], points["gold"], points["score"], strict=True)
+    for sentence1, sentence2, gold, score in shown:
+        assert gold == pytest.approx(given[sentence1, sentence2] - 3, abs=1e-5) and score == pytest.approx((gold + 3) / 5)
+
+
 def test_a_metrics_file_cut_in_a_line_loses_that_line_only(copied: Path) -> None:
     metrics = (copied / "metrics.jsonl").read_bytes()
     (copied / "metrics.jsonl").write_bytes(metrics[:-7])
