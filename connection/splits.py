@@ -43,8 +43,8 @@ def read_splits(
     raises. Raises UserMistake for what cannot be read or used.
     """
     train = read_pairs(train_file, layout, keep_cells=dev_file is None)
-    dev = read_pairs(dev_file, layout, keep_cells=True) if dev_file else None
-    test = read_pairs(test_file, layout, keep_cells=True) if test_file else None
+    dev = _read_held_out("DEV_FILE", dev_file, layout)
+    test = _read_held_out("TEST_FILE", test_file, layout)
     low, high = layout.score_range
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
     _tell("train", train)
@@ -59,6 +59,15 @@ def read_splits(
     splits = Splits(train, dev, test, {})
     _apply_overlap(splits, overlap)
     return splits
+
+
+def _read_held_out(constant: str, path: Path | None, layout: Layout) -> Pairs | None:
+    """Read dev or test. Who changes TRAIN_FILE alone still has the sample's: what is wrong with one says how to do without."""
+    try:
+        return read_pairs(path, layout, keep_cells=True) if path else None
+    except UserMistake as mistake:
+        without = {"DEV_FILE": "split dev off the training pairs", "TEST_FILE": "do without a test"}[constant]
+        raise UserMistake(f'{mistake}\nThis file is {constant}; set {constant} = "" to {without}.') from None
 
 
 def _tell(name: str, pairs: Pairs) -> None:
