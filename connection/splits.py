@@ -15,7 +15,7 @@ from connection.preview import first_rows, score_histogram
 
 @dataclass
 class Splits:
-    """The pairs of a run. `overlap`: for "dev" and "test", what each shares with train, as read."""
+    """The pairs of a run. `overlap`: what train repeats; for "dev" and "test", what each shares with train, as read."""
 
     train: Pairs
     dev: Pairs
@@ -47,7 +47,7 @@ def read_splits(
     test = _read_held_out("TEST_FILE", test_file, layout)
     low, high = layout.score_range
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
-    _tell("train", train)
+    repeats = _tell("train", train)
     print(f"Its scores:\n{score_histogram(train.table['score'], layout.score_range)}")
     print(f"Its first rows:\n{first_rows(train.table, layout.score_range)}")
     if dev is None:
@@ -56,7 +56,7 @@ def read_splits(
         _tell("dev", dev)
     if test is not None:
         _tell("test", test)
-    splits = Splits(train, dev, test, {})
+    splits = Splits(train, dev, test, {"train": repeats})
     _apply_overlap(splits, overlap)
     return splits
 
@@ -70,7 +70,8 @@ def _read_held_out(constant: str, path: Path | None, layout: Layout) -> Pairs | 
         raise UserMistake(f'{mistake}\nThis file is {constant}; set {constant} = "" to {without}.') from None
 
 
-def _tell(name: str, pairs: Pairs) -> None:
+def _tell(name: str, pairs: Pairs) -> dict[str, int]:
+    """Print what a file holds; returns the counts of its repeats."""
     counts = count_repeats(pairs.table)
     notes = {
         "repeated to the letter": counts["exact_duplicates"],
@@ -82,6 +83,7 @@ def _tell(name: str, pairs: Pairs) -> None:
     }
     said = "; ".join(f"{what}: {count:,}" for what, count in notes.items() if count)
     print(f"{name.capitalize():5} {len(pairs):,} pairs from {pairs.path}" + (f" ({said})" if said else ""))
+    return counts
 
 
 def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
@@ -109,7 +111,7 @@ def _apply_overlap(splits: Splits, overlap: str) -> None:
                 f"Train and {name} share: pairs to the letter {shared['exact_pairs']:,}, pairs but for case, spacing or order "
                 f"{shared['pairs']:,}, sentences {shared['sentences']:,}."
             )
-    if not any(shared["pairs"] for shared in splits.overlap.values()):
+    if not any(splits.overlap[name]["pairs"] for name in others):
         return
     if overlap == "refuse":
         raise UserMistake(
