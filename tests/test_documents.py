@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 import bertFineTuningWithConnectionData as script
 import downloadBert
 from connection.requirements import is_installed
-from connection.settings import read_constants
+from connection.settings import read_constants, read_settings
 
 ROOT = Path(script.__file__).resolve().parent
 DOCUMENTS = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -84,14 +84,15 @@ def check_download(name: str) -> None:
     assert name in {*downloadBert.KNOWN, *PUBLISHED}
 
 
-def check_make(target: str) -> None:
-    """make knows what to do for this target, from an empty folder on: its last command is a script of ours, or pytest."""
+def check_make(target: str, flags: str | None = None) -> None:
+    """make knows what to do for this target: its last command is a script of ours, which takes these flags, or pytest."""
+    read_settings(script.__file__, vars(script), (flags or "").split())
     if not shutil.which("make"):
         pytest.skip("there is no make here")
-    told = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    told = subprocess.run(["make", "-n", target, f"FLAGS={flags or ''}"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     last = {"train": "python bertFineTuningWithConnectionData.py $flags", "test": "python -m pytest"}
-    assert last[target] in told.stdout.splitlines()[-1]
+    assert last[target] in told.stdout.splitlines()[-1] and told.stdout.rstrip().endswith(flags or "")
 
 
 def check_package(name: str, requirements: str) -> None:
@@ -102,7 +103,7 @@ def check_package(name: str, requirements: str) -> None:
 CHECKED: dict[str, Callable[..., None]] = {
     r"python -m pip install -r (\S+)": check_requirements,
     r"python downloadBert\.py (\S+)": check_download,
-    r"make (train|test)": check_make,
+    r'make (train|test)(?: FLAGS="(.+)")?': check_make,
     r"pip install (torch)": functools.partial(check_package, requirements="requirements.txt"),
     r"python -m (pytest)": functools.partial(check_package, requirements="requirements-test.txt"),
 }
