@@ -66,6 +66,11 @@ def test_no_encoder(start: Start, tmp_path: Path) -> None:
     assert "Put these three there by hand" in told and "python downloadBert.py all-MiniLM-L6-v2" in told
 
 
+def test_a_typo_in_the_name_of_an_encoder(start: Start, tiny_encoder: Path) -> None:
+    told = refused(start(encoder=tiny_encoder.with_name("tynie")))
+    assert told.startswith(f"ENCODER: {tiny_encoder.with_name('tynie')} is not there. Beside it there is: tiny. An encoder's")
+
+
 def test_a_typo_in_a_path(start: Start, pairs_files: dict[str, Path]) -> None:
     wrong = pairs_files["train"].with_name("trian.csv")
     assert refused(start(train_file=wrong)) == f"There is no file {wrong}. Did you mean train.csv?\n"
