@@ -1,12 +1,11 @@
 """Documents are true: their commands and lines of Python are run, in order and as they stand, in a copy of the project.
 
-What installs or fetches is not run but checked in another way: `CHECKED` says how.
+What installs, fetches, tests or measures is not run but checked in another way: `CHECKED` says how.
 """
 
 from __future__ import annotations
 
 import ast
-import functools
 import importlib.metadata
 import os
 import re
@@ -56,7 +55,7 @@ def read_blocks(document: str) -> Iterator[Block]:
         yield Block(found[2], textwrap.dedent(found[3]), f"{document}:{line}")
 
 
-# --- what installs or fetches ---
+# --- what installs, fetches, tests or measures ---
 
 
 def check_requirements(name: str) -> None:
@@ -95,22 +94,37 @@ def check_make(target: str, flags: str | None = None) -> None:
     assert last[target] in told.stdout.splitlines()[-1] and told.stdout.rstrip().endswith(flags or "")
 
 
-def check_package(name: str, requirements: str) -> None:
+def check_package(name: str, requirements: str = "requirements.txt") -> None:
     lines = (ROOT / requirements).read_text(encoding="utf-8").splitlines()
     assert name in {re.split(r"\W", line)[0] for line in lines}
+
+
+def check_tests(options: str) -> None:
+    """pytest is installed with the tests' requirements, and the files that it is asked for are there."""
+    check_package("pytest", "requirements-test.txt")
+    for word in options.split():
+        assert not word.startswith("tests/") or (ROOT / word.partition("::")[0]).exists(), word
+
+
+def check_measurement(file: str, options: str) -> None:
+    """A measurement takes minutes or hours; its script is there and knows these flags."""
+    told = subprocess.run([sys.executable, file, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert set(re.findall(r"--[a-z-]+", options)) <= set(re.findall(r"--[a-z-]+", told.stdout)), options
 
 
 CHECKED: dict[str, Callable[..., None]] = {
     r"python -m pip install -r (\S+)": check_requirements,
     r"python downloadBert\.py (\S+)": check_download,
     r'make (train|test)(?: FLAGS="(.+)")?': check_make,
-    r"pip install (torch)": functools.partial(check_package, requirements="requirements.txt"),
-    r"python -m (pytest)": functools.partial(check_package, requirements="requirements-test.txt"),
+    r"pip install (torch)": check_package,
+    r"(?:[A-Z]+=\S+ )?python -m pytest(.*)": check_tests,
+    r"(?:[A-Z]+=\S+ )?python (benchmarks/\w+\.py)(.*)": check_measurement,
 }
 
 
 def check_instead(command: str) -> bool:
-    """Check a command that installs or fetches; False if this is none."""
+    """Check a command that is not run; False if it is none of these."""
     for pattern, check in CHECKED.items():
         if found := re.fullmatch(pattern, command):
             check(*found.groups())
@@ -249,7 +263,7 @@ def test_the_figures_shown_in_a_document_are_those_that_come_out(document: str, 
 
 
 def test_commands_in_the_prose_of_a_document_can_be_given() -> None:
-    """Those that install or fetch are checked as in the blocks; others stand in a block too, and are run there."""
+    """Those that are not run are checked as in the blocks; others stand in a block too, and are run there."""
     for document in [*DOCUMENTS, "README.ko.md"]:
         text = (ROOT / document).read_text(encoding="utf-8")
         blocks = "".join(block.text for block in read_blocks(document) if block.language == "sh")
@@ -270,6 +284,12 @@ def test_a_document_that_is_wrong_is_found_out(project: Path, tiny_encoder: Path
     assert not reader.is_alike("Dev  Spearman 0.5774 before, 0.6053 after", "Dev  Pearson -0.1 before, 0.2 after")
     reader.same_encoder = True
     assert not reader.is_alike("Dev  Spearman 0.5774 before", "Dev  Spearman 0.6474 before")
-    for command in ("python downloadBert.py bert-base-uncsaed", "python -m pip install -r none.txt"):
+    for command in (
+        "python downloadBert.py bert-base-uncsaed",
+        "python -m pip install -r none.txt",
+        "python -m pytest tests/test_nothing.py",
+        "python benchmarks/accuracy.py --epoch 3",
+    ):
         with pytest.raises((AssertionError, FileNotFoundError)):
             check_instead(command)
+    assert check_instead("STSB=/data python benchmarks/accuracy.py --epochs 3")
