@@ -74,16 +74,15 @@ def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:
     pooling: "mean" of all tokens, [CLS] and [SEP] among them; "cls", the last hidden state of [CLS] (not BERT's
     pooler); "max" of each dimension. Reimers and Gurevych, 2019, section 3.
     """
-    pooled, start = [], 0
-    for length, count in groups:
-        tokens = states[start : start + length * count].unflatten(0, (count, length))  # (count, length, H)
+    pooled = []
+    for part, (length, count) in zip(states.split([length * count for length, count in groups]), groups, strict=True):
+        tokens = part.unflatten(0, (count, length))  # (count, length, H)
         if pooling == "mean":
             pooled.append(tokens.mean(dim=1))
         elif pooling == "cls":
             pooled.append(tokens[:, 0])
         else:
             pooled.append(tokens.max(dim=1).values)
-        start += length * count
     return torch.cat(pooled)
 
 

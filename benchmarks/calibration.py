@@ -9,6 +9,7 @@ Takes the predictions of a finished run: fitted on dev and measured on test, the
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -45,7 +46,9 @@ def stsb_halves(encoder: Path, seed: int) -> tuple[Set, Set]:
 
 
 def main() -> None:
-    run = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "output" / "connections")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", default=ROOT / "output" / "connections", help="folder of a finished run")
+    run = parser.parse_args().run
     tables = [pd.read_csv(run / f"predictions-{name}.csv") for name in ("dev", "test")]
     dev, test = ((table["predicted_after"].to_numpy(), table["score"].to_numpy() / 5) for table in tables)
     cases = {"sample, dev → test": (dev, test), "sample, test → dev": (test, dev)}

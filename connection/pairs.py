@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -188,7 +188,7 @@ def _places(rows: Table, layout: Layout) -> dict[str, int]:
                     "them by name, or all by number, for a CSV or TSV file without a header."
                 )
             if rows.header.count(column) != 1:
-                raise UserMistake(_missing_column_text(rows, constant, column))
+                raise UserMistake(_missing_column_text(rows, constant, layout.columns))
         places = {constant: rows.header.index(column) for constant, column in layout.columns.items()}
     for constant, place in places.items():
         twins = [other for other, elsewhere in places.items() if elsewhere == place]
@@ -197,7 +197,8 @@ def _places(rows: Table, layout: Layout) -> dict[str, int]:
     return places
 
 
-def _missing_column_text(rows: Table, constant: str, column: str) -> str:
+def _missing_column_text(rows: Table, constant: str, columns: Mapping[str, str | int]) -> str:
+    column = columns[constant]
     listed = ", ".join(f'"{shown(name)}"' for name in rows.header[:SHOWN_BAD_ROWS]) or "none"
     if column in rows.header:
         return f'{rows.path} has the column "{column}" ({constant}) more than once: {listed}. Rename all but one.'
@@ -213,9 +214,12 @@ def _missing_column_text(rows: Table, constant: str, column: str) -> str:
             f"{text} The cells were split at {rows.separator!r}, "
             f"but this file seems to use {other[0]!r}: set SEPARATOR = {other[0]!r}."
         )
-    near = difflib.get_close_matches(column, rows.header, n=1)
+    taken = {name for other, name in columns.items() if other != constant}
+    near = difflib.get_close_matches(column, [name for name in rows.header if name not in taken], n=1)
     if near:
         return f'{text} Did you mean "{shown(near[0])}"?'
+    if len(rows.header) < len(columns):
+        return f"{text} That is too few: {len(columns)} are needed, each of them one of {', '.join(columns)}."
     return f"{text} Set {constant} to one of them, or to a number counting from 1 where the file has no header."
 
 
