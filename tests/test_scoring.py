@@ -108,6 +108,24 @@ def test_without_scores_there_are_similarities_only(score: Score, tmp_path: Path
     assert "SCORE_COLUMN" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ending", ["tsv", "jsonl", "parquet"])
+def test_every_format_that_training_reads(score: Score, tmp_path: Path, pairs_files: dict[str, Path], ending: str) -> None:
+    table = pd.read_csv(pairs_files["test"])
+    table.insert(0, "id", range(len(table)))
+    path = tmp_path / f"pairs.{ending}"
+    if ending == "tsv":
+        table.to_csv(path, sep="\t", index=False)
+    elif ending == "jsonl":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        table.to_parquet(path)
+    rows, plain = score(pairs_file=path), score()
+    assert [int(row["id"]) for row in rows] == table["id"].tolist()
+    for name in ("sentence1", "sentence2", "similarity", "score_predicted"):
+        assert [row[name] for row in rows] == [row[name] for row in plain]
+
+
 def test_labels_get_threshold_precision_recall_f1_and_average_precision(
     score: Score, tmp_path: Path, capsys, pairs_files
 ) -> None:
