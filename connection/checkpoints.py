@@ -45,8 +45,8 @@ class Checkpoints:
                 f"{self.folder} is a link; a run's checkpoints lie in its own folder. Put the folder itself there."
             )
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        steps = [int(name[5:]) for name in names if re.fullmatch("step-[0-9]{8,18}", name)]
-        return sorted(step for step in steps if self.of_step(step).name in names)
+        steps = {name: int(name[5:]) for name in names if re.fullmatch("step-[0-9]{8,18}", name)}
+        return sorted(step for name, step in steps.items() if self.of_step(step).name == name)
 
     def find_newest(self) -> int | None:
         """Set `newest` to the newest checkpoint that is whole, and return it; None where there never was any.
