@@ -24,9 +24,9 @@ from connection.optimization import make_optimizer, optimizer_tensors, restore_o
 from connection.safetensors_file import safetensors_chunks
 from ConnectionBert import ConnectionBert
 
-CLOCKS = ("time", "seconds", "_seconds", "_per_second", "_bytes")
 STEPS = 16  # 60 pairs, 8 a step, 2 epochs
 Train = Callable[..., Path]
+Result = Callable[[Path], dict[str, object]]
 
 
 @pytest.fixture
@@ -42,36 +42,6 @@ def train(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> T
         return tmp_path / output
 
     return run
-
-
-def without_clocks(value: object) -> object:
-    """JSON as it was, without the fields that a clock or the machine's memory decides."""
-    if isinstance(value, dict):
-        return {name: without_clocks(x) for name, x in value.items() if not name.endswith(CLOCKS)}
-    return [without_clocks(x) for x in value] if isinstance(value, list) else value
-
-
-def result(output: Path) -> dict[str, object]:
-    """All that a run leaves, by path: bytes, but JSON without its clocks, and without the manifests' sums of those."""
-    found = {}
-    for path in sorted(output.rglob("*")):
-        name = path.relative_to(output).as_posix()
-        if path.name in ("state.json", "summary.json"):
-            found[name] = without_clocks(json.loads(path.read_text(encoding="utf-8")))
-        elif path.name == "metrics.jsonl":
-            found[name] = [without_clocks(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-        elif path.name == "MANIFEST.json":
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            found[name] = {**manifest, "files": {file: x for file, x in manifest["files"].items() if file != "state.json"}}
-        elif path.name != "settings.json":  # which names OUTPUT
-            found[name] = path.read_bytes() if path.is_file() else None
-    return found
-
-
-def assert_same(output: Path, golden: dict[str, object]) -> None:
-    found = result(output)
-    assert found.keys() == golden.keys()
-    assert [name for name in golden if found[name] != golden[name]] == []
 
 
 @pytest.fixture
@@ -91,7 +61,9 @@ def snapshots(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return taken
 
 
-def test_going_on_from_every_step_ends_at_the_same_bytes(snapshots: list[Path], train: Train, capsys) -> None:
+def test_going_on_from_every_step_ends_at_the_same_bytes(
+    snapshots: list[Path], train: Train, capsys, result: Result, assert_same: Callable
+) -> None:
     *stopped, whole = snapshots
     golden = result(whole)
     assert len(stopped) == STEPS and golden["summary.json"]["best_step"] not in (0, STEPS)
@@ -103,7 +75,9 @@ def test_going_on_from_every_step_ends_at_the_same_bytes(snapshots: list[Path], 
         assert_same(output, golden)
 
 
-def test_a_run_without_a_checkpoint_begins_again_in_its_place(train: Train, tmp_path: Path, capsys) -> None:
+def test_a_run_without_a_checkpoint_begins_again_in_its_place(
+    train: Train, tmp_path: Path, capsys, result: Result, assert_same: Callable
+) -> None:
     golden = result(train())
     output = train("other")
     (output / "summary.json").unlink()
@@ -119,7 +93,7 @@ def test_a_run_without_a_checkpoint_begins_again_in_its_place(train: Train, tmp_
 @pytest.mark.parametrize(
     "changes", [{"patience": 2}, {"patience": 1, "checkpoints_per_epoch": 0}, {"evaluations_per_epoch": 1}]
 )
-def test_a_run_that_lost_its_result_finds_it_again(train: Train, changes: dict) -> None:
+def test_a_run_that_lost_its_result_finds_it_again(train: Train, changes: dict, result: Result, assert_same: Callable) -> None:
     """Killed after the training, or stopped by PATIENCE: nothing is left to train, or all of it."""
     golden = result(train(**changes))
     output = train("other", **changes)
@@ -130,7 +104,9 @@ def test_a_run_that_lost_its_result_finds_it_again(train: Train, changes: dict) 
     assert_same(output, golden)
 
 
-def test_metrics_ahead_of_the_checkpoint_are_cut_back(snapshots: list[Path], train: Train) -> None:
+def test_metrics_ahead_of_the_checkpoint_are_cut_back(
+    snapshots: list[Path], train: Train, result: Result, assert_same: Callable
+) -> None:
     *stopped, whole = snapshots
     output = stopped[4]
     shutil.copy(stopped[9] / "metrics.jsonl", output / "metrics.jsonl")
@@ -147,7 +123,9 @@ def test_lost_lines_of_metrics_are_told(snapshots: list[Path], train: Train, cap
     assert f"{output / 'metrics.jsonl'} holds 0 of the 5 steps before" in capsys.readouterr().out
 
 
-def test_a_kill_between_the_two_renames_of_best_is_mended(snapshots: list[Path], train: Train) -> None:
+def test_a_kill_between_the_two_renames_of_best_is_mended(
+    snapshots: list[Path], train: Train, result: Result, assert_same: Callable
+) -> None:
     *stopped, whole = snapshots
     for output in (stopped[7], stopped[8]):
         (output / "best").rename(output / ".best.old")
@@ -160,7 +138,7 @@ def test_a_kill_between_the_two_renames_of_best_is_mended(snapshots: list[Path],
 
 
 def test_best_is_what_the_checkpoint_says_even_where_the_folder_is_ahead_or_damaged(
-    snapshots: list[Path], train: Train
+    snapshots: list[Path], train: Train, result: Result, assert_same: Callable
 ) -> None:
     *stopped, whole = snapshots
     output = stopped[10]
@@ -185,7 +163,9 @@ def damage(path: Path, how: str) -> None:
 NAMES = ["model.safetensors", "optimizer.safetensors", "state.json", "best.safetensors", "MANIFEST.json"]
 
 
-def test_a_broken_checkpoint_is_passed_over_and_the_end_is_the_same(snapshots: list[Path], train: Train, capsys) -> None:
+def test_a_broken_checkpoint_is_passed_over_and_the_end_is_the_same(
+    snapshots: list[Path], train: Train, capsys, result: Result, assert_same: Callable
+) -> None:
     *stopped, whole = snapshots
     golden = result(whole)
     for output, name, how in zip(stopped[11:], NAMES, ["flip", "cut", "short", "missing", "empty"], strict=False):
@@ -235,7 +215,7 @@ def test_where_no_checkpoint_is_whole_nothing_begins_again_unasked(snapshots: li
 
 
 def test_folders_that_are_none_of_ours_are_neither_followed_nor_deleted(
-    snapshots: list[Path], train: Train, tmp_path: Path
+    snapshots: list[Path], train: Train, tmp_path: Path, result: Result
 ) -> None:
     *stopped, whole = snapshots
     output, outside = stopped[4], tmp_path / "outside"
@@ -263,7 +243,9 @@ def test_a_linked_folder_of_checkpoints_is_refused(snapshots: list[Path], train:
         train(output.name, checkpoints_per_epoch=1000)
 
 
-def test_clocks_and_file_times_decide_nothing(snapshots: list[Path], train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clocks_and_file_times_decide_nothing(
+    snapshots: list[Path], train: Train, monkeypatch: pytest.MonkeyPatch, result: Result, assert_same: Callable
+) -> None:
     *stopped, whole = snapshots
     output = stopped[6]
     for number, path in enumerate(sorted((output / "checkpoints").rglob("*"), reverse=True)):
@@ -275,7 +257,7 @@ def test_clocks_and_file_times_decide_nothing(snapshots: list[Path], train: Trai
 
 
 def test_a_changed_machine_is_told_and_goes_on(
-    snapshots: list[Path], train: Train, monkeypatch: pytest.MonkeyPatch, capsys
+    snapshots: list[Path], train: Train, monkeypatch: pytest.MonkeyPatch, capsys, result: Result
 ) -> None:
     *stopped, whole = snapshots
     monkeypatch.setattr(connection.resume, "describe_device", lambda device: "CPU, another with 96 cores, 96 threads")
@@ -288,7 +270,9 @@ def test_a_changed_machine_is_told_and_goes_on(
     assert result(stopped[4])["best/model.safetensors"] == result(whole)["best/model.safetensors"]
 
 
-def test_a_loss_that_is_not_finite_loses_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_loses_nothing(
+    train: Train, monkeypatch: pytest.MonkeyPatch, result: Result, assert_same: Callable
+) -> None:
     golden = result(train())
     losses = []
 
@@ -311,7 +295,7 @@ def test_two_checkpoints_are_kept_and_none_of_an_epoch_where_none_is_wanted(trai
 
 
 def test_a_checkpoint_that_reads_back_differently_retires_none(
-    snapshots: list[Path], train: Train, monkeypatch: pytest.MonkeyPatch
+    snapshots: list[Path], train: Train, monkeypatch: pytest.MonkeyPatch, result: Result, assert_same: Callable
 ) -> None:
     *stopped, whole = snapshots
     output = stopped[4]
