@@ -140,17 +140,21 @@ class Checkpoints:
 
         What bears a later step's name is left to the person.
         """
-        for older in self.steps():
-            if older < step and older != self.newest:
-                old = self.folder / (_OLD + self.of_step(older).name)
-                durable.move(self.of_step(older), old)  # half deleted, it would look like a broken one
+        older = [other for other in self.steps() if other < step]
+        kept = self.newest if self.newest in older else max(older, default=None)
+        for other in older:
+            if other != kept:
+                old = self.folder / (_OLD + self.of_step(other).name)
+                durable.move(self.of_step(other), old)  # half deleted, it would look like a broken one
                 durable.remove(old)
 
     def sweep(self) -> None:
-        """Delete what a kill left half written or half deleted."""
+        """Delete what a kill left half written, half deleted or not deleted yet."""
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path.name.startswith((_NEW, _OLD)):
                 durable.remove(path)
+        if self.newest is not None:
+            self._retire(self.newest)
 
     def _manifest(self, step: int, contents: Mapping[str, Content]) -> str:
         files = {name: asdict(content) for name, content in contents.items()}
