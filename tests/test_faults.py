@@ -71,7 +71,7 @@ def test_every_operation_on_the_disk_fails_in_turn_and_the_next_start_ends_the_s
 ) -> None:
     cases = drive(tmp_path, flags, "--action", action)
     assert not cases[-1]["struck"] and all(case["struck"] for case in cases[:-1])
-    assert len(cases) > (60 if action == "short" else 200)
+    assert len(cases) > (50 if action == "short" else 200)
 
 
 @pytest.mark.slow
