@@ -120,8 +120,8 @@ EVALUATIONS_PER_EPOCH = 1
 # Stop after this many evaluations in a row without a better one. 0: never stop early.
 PATIENCE = 0
 
-# How often the run is saved in an epoch, so that it goes on from there if it is killed. More loses less then; three of
-# them, each up to four times the encoder's size, need room on the disk. 0: only when the run is told to stop.
+# How often the run is saved in an epoch, so that it goes on from there if it is killed. More loses less then, and takes
+# more time. Three of them, each up to four times the encoder's size, need room on the disk.
 CHECKPOINTS_PER_EPOCH = 1
 
 # Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
@@ -346,10 +346,11 @@ def train(
                     judge(run, encoder, training, evaluate(encoder, datasets["dev"], objective))
                     training.over = 0 < settings.PATIENCE <= training.best.stale
                     clock = time.perf_counter()
-                if step_in_epoch in saved_steps or training.over or stop.asked:
+                stopping = stop.asked is not None
+                if step_in_epoch in saved_steps or training.over or stopping:
                     save_training(run, training, encoder, optimizer)
                     clock = time.perf_counter()
-                if stop.asked:
+                if stopping:
                     tqdm.write(f"Saved after step {training.step:,}: the same command goes on from there.")
                     stop.obey()
                 if training.over:

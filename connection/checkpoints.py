@@ -105,8 +105,9 @@ class Checkpoints:
         files: the chunks of each file, by its name. size: about how many bytes they are, for the person whose disk is full.
         """
         folder = self.of_step(step)
-        newest = f"The last checkpoint is of step {self.newest:,}" if self.newest is not None else "There is no checkpoint yet"
-        hint = f"A checkpoint needs about {size / 1e6:,.1f} MB. {newest}; the same command goes on from there."
+        hint = f"A checkpoint needs about {size / 1e6:,.1f} MB."
+        if self.newest is not None:
+            hint += f" The one of step {self.newest:,} is whole: the same command goes on from there."
         with durable.writing(folder, hint):
             self._write(folder, step, files)
             problem = self.problem(step)

@@ -59,9 +59,9 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
     training = _restored(state)
     if training.best.step is not None:
         if training.best.step:
-            _copy_weights(encoder, folder / ("model" if training.best.step == step else "best"))
+            _copy_weights(encoder, folder / ("model.safetensors" if training.best.step == step else "best.safetensors"))
         run.keep_best(encoder.save)
-    _copy_weights(encoder, folder / "model")
+    _copy_weights(encoder, folder / "model.safetensors")
     restore_optimizer(optimizer, encoder.bert, safetensors.torch.load_file(folder / "optimizer.safetensors"))
     print(f"Going on after step {step:,}, from {folder}.")
     before, now = state["environment"], environment(run, encoder)
@@ -79,7 +79,7 @@ def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
 
 def _copy_weights(encoder: ConnectionBert, path: Path) -> None:
     """Copy a file's weights into the encoder's own, which stay where they are: what is computed depends on no new memory."""
-    with safetensors.safe_open(path.with_suffix(".safetensors"), "pt") as file, torch.no_grad():
+    with safetensors.safe_open(path, "pt") as file, torch.no_grad():
         for name, weight in encoder.bert.named_parameters():
             weight.copy_(file.get_tensor(name))
 

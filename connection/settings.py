@@ -114,7 +114,7 @@ KINDS = {
     "OUTPUT": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
     "EVALUATIONS_PER_EPOCH": _number(int, 1, 1_000_000),
     "PATIENCE": _number(int, 0, 1_000_000),
-    "CHECKPOINTS_PER_EPOCH": _number(int, 0, 1_000_000),
+    "CHECKPOINTS_PER_EPOCH": _number(int, 1, 1_000_000),
     "DEVICE": Kind(str, _check_device),
     "PRECISION": _choice("float32", "bfloat16"),
     "THREADS": _number(int, 0, 1_024),

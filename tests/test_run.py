@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -221,6 +222,17 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, data: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         run.log({"loss": math.inf})
     run.close()
+
+
+def test_a_run_that_begins_again_is_not_taken_for_complete(tmp_path: Path, data: Path) -> None:
+    """Its old summary.json would make it so, as soon as best/ is there again."""
+    leave(tmp_path / "run", describe(data), complete=True)
+    (tmp_path / "run" / "best" / "config.json").unlink()
+    run = open_run(tmp_path / "run", describe(data))
+    shutil.rmtree(run.best)
+    run.keep_best(write_best)
+    run.close()  # killed here
+    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Start.CONTINUE
 
 
 def test_best_is_swapped_whole(tmp_path: Path, data: Path) -> None:
