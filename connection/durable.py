@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +21,9 @@ from connection import UserMistake
 BLOCK = 8 << 20  # bytes that are written or read at a time
 Chunk = bytes | bytearray | memoryview
 
-before: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731  # tests let the k-th operation fail here
+
+def before(operation: str, path: Path) -> None:
+    """Called before each operation on the disk. Does nothing; a test puts in its place what lets the k-th one fail."""
 
 
 @dataclass(frozen=True)
