@@ -11,7 +11,7 @@ All of BERT but attention works token by token and does not notice; attention is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,14 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from connection import UserMistake, durable
 from connection.bert_files import load_bert, load_config, load_tokenizer
 from connection.encoder_folder import inspect_encoder, write_description
+from connection.packed_bert import can_pack, packed_states
 from connection.safetensors_file import safetensors_chunks
+from connection.trained_rows import TrainedRows
 from ConnectionDataset import PackedBatch, pack
 
 PACKED = "connection_packed"  # our attention's name among those of transformers
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+TRAINED_ROWS = "embeddings.word_embeddings.rows"
 
 
 def packed_attention(
@@ -86,8 +90,11 @@ class ConnectionBert(nn.Module):
     """A siamese sentence encoder (Sentence-BERT): the same BERT and pooling for both sentences of a pair.
 
     bert: the BertModel, float32. pooling: mean, cls or max. normalize: whether vectors are scaled to length 1.
-    max_tokens: longer sentences are cut to it, [CLS] and [SEP] included.
+    max_tokens: longer sentences are cut to it, [CLS] and [SEP] included. by_hand: whether a processor computes BERT's layers
+    with `connection.packed_layer`, faster, or with transformers' own; the results are equal but for rounding.
     """
+
+    by_hand = True
 
     def __init__(
         self,
@@ -148,13 +155,41 @@ class ConnectionBert(nn.Module):
     def device(self) -> torch.device:
         return self.bert.device
 
+    def train_rows_of(self, token_ids: np.ndarray) -> None:
+        """Train only the word embeddings of these tokens: the same result, where they are all that training will see and
+        the optimizer has no weight decay, for less time and memory. Call it on the device where training is done."""
+        table = self.bert.embeddings.word_embeddings.weight.detach()
+        trained = TrainedRows(table, torch.from_numpy(np.unique(token_ids)).long().to(self.device))
+        self.bert.embeddings.word_embeddings = trained.train(self.training)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight by its name in `BertModel`, whatever the encoder is trained with."""
+        named = {name: weight.detach() for name, weight in self.bert.named_parameters() if name != TRAINED_ROWS}
+        return {WORD_EMBEDDINGS: self.bert.embeddings.word_embeddings.weight.detach()} | named
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take what `weights` gave, into the tensors that are there. Raises ValueError where names or shapes differ."""
+        own = self.weights()
+        if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in weights.items()}:
+            raise ValueError("these are the weights of another encoder")
+        words = self.bert.embeddings.word_embeddings
+        if isinstance(words, TrainedRows):
+            words.load(weights[WORD_EMBEDDINGS])
+            own.pop(WORD_EMBEDDINGS)
+        for name, weight in own.items():
+            weight.copy_(weights[name])
+
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings (N, H) of a packed batch, in the order in which its sentences were given."""
-        states = self.bert(
-            input_ids=batch.input_ids[None],
-            position_ids=batch.position_ids[None],
-            sentence_groups=batch.groups,
-        ).last_hidden_state[0]  # (T, H)
+        if self.by_hand and can_pack(self.bert):
+            states = packed_states(self.bert, batch.input_ids, batch.position_ids, batch.groups)  # (T, H)
+        else:
+            states = self.bert(
+                input_ids=batch.input_ids[None],
+                position_ids=batch.position_ids[None],
+                sentence_groups=batch.groups,
+            ).last_hidden_state[0]  # (T, H)
         states = states.to(torch.promote_types(states.dtype, torch.float32))  # under autocast they are bfloat16
         embeddings = pool(states, batch.groups, self.pooling)[batch.order]  # (N, H)
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
@@ -204,7 +239,7 @@ class ConnectionBert(nn.Module):
         """
         folder = Path(folder)
         durable.make_folder(folder)
-        weights = {name: tensor.float() for name, tensor in self.bert.named_parameters()}
+        weights = {name: tensor.float() for name, tensor in self.weights().items()}
         config = BertConfig.from_dict(self.bert.config.to_dict())
         config.architectures, config.dtype = ["BertModel"], torch.float32
         durable.replace_file(folder / "config.json", [config.to_json_string().encode()])

@@ -292,6 +292,8 @@ def train(
     from ConnectionDataset import epoch_loader
 
     objective, device = OBJECTIVES[settings.LOSS], encoder.device
+    if not settings.WEIGHT_DECAY:
+        encoder.train_rows_of(datasets["train"].ids)
     optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY)
     steps_per_epoch = math.ceil(len(datasets["train"]) / settings.BATCH_SIZE)
     total_steps = settings.EPOCHS * steps_per_epoch

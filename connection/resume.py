@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 
@@ -30,7 +28,7 @@ from ConnectionBert import ConnectionBert
 def save_training(run: Run, training: Training, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint of the step just done. Raises UserMistake where it cannot be; the one before is then as it was."""
     moments = optimizer_tensors(optimizer, encoder.bert)
-    weights = dict(encoder.bert.named_parameters())
+    weights = encoder.weights()
     state = _state(training) | {"environment": environment(run, encoder)}
     files = {
         "model.safetensors": safetensors_chunks(weights),
@@ -59,9 +57,13 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
     training = _restored(state)
     if training.best.step is not None:
         if training.best.step:
-            _copy_weights(encoder, folder / ("model.safetensors" if training.best.step == step else "best.safetensors"))
+            encoder.load_weights(
+                safetensors.torch.load_file(
+                    folder / ("model.safetensors" if training.best.step == step else "best.safetensors")
+                )
+            )
         run.keep_best(encoder.save)
-    _copy_weights(encoder, folder / "model.safetensors")
+    encoder.load_weights(safetensors.torch.load_file(folder / "model.safetensors"))
     restore_optimizer(optimizer, encoder.bert, safetensors.torch.load_file(folder / "optimizer.safetensors"))
     print(f"Going on after step {step:,}, from {folder}.")
     before, now = state["environment"], environment(run, encoder)
@@ -75,13 +77,6 @@ def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
     """What the last bits of a result depend on beside the run's constants and files."""
     device = {"device": describe_device(encoder.device), "instructions": torch.backends.cpu.get_cpu_capability()}
     return {**run.description["versions"], **device}
-
-
-def _copy_weights(encoder: ConnectionBert, path: Path) -> None:
-    """Copy a file's weights into the encoder's own, which stay where they are: what is computed depends on no new memory."""
-    with safetensors.safe_open(path, "pt") as file, torch.no_grad():
-        for name, weight in encoder.bert.named_parameters():
-            weight.copy_(file.get_tensor(name))
 
 
 def _state(training: Training) -> dict[str, Any]:

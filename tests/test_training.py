@@ -72,7 +72,7 @@ def script_spearman(monkeypatch: pytest.MonkeyPatch, series: list[float]) -> lis
         evaluation = real(encoder, *arguments)
         if len(weights) < len(series):
             evaluation.spearman = series[len(weights)]
-            weights.append({name: weight.detach().clone() for name, weight in encoder.named_parameters()})
+            weights.append({name: weight.clone() for name, weight in encoder.weights().items()})
         return evaluation
 
     monkeypatch.setattr(connection.evaluation, "evaluate", evaluate)
@@ -80,7 +80,7 @@ def script_spearman(monkeypatch: pytest.MonkeyPatch, series: list[float]) -> lis
 
 
 def assert_best_is(output: Path, weights: dict[str, torch.Tensor]) -> None:
-    best = dict(ConnectionBert.load(output / "best").named_parameters())
+    best = ConnectionBert.load(output / "best").weights()
     assert best.keys() == weights.keys()
     assert all(torch.equal(best[name], weights[name]) for name in best)
 
