@@ -11,7 +11,7 @@ All of BERT but attention works token by token and does not notice; attention is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +73,15 @@ def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:
     pooling: "mean" of all tokens, [CLS] and [SEP] among them; "cls", the last hidden state of [CLS] (not BERT's
     pooler); "max" of each dimension. Reimers and Gurevych, 2019, section 3.
     """
-    pooled, start = [], 0
-    for length, count in groups:
-        tokens = states[start : start + length * count].unflatten(0, (count, length))  # (count, length, H)
+    pooled = []
+    for part, (length, count) in zip(states.split([length * count for length, count in groups]), groups, strict=True):
+        tokens = part.unflatten(0, (count, length))  # (count, length, H)
         if pooling == "mean":
             pooled.append(tokens.mean(dim=1))
         elif pooling == "cls":
             pooled.append(tokens[:, 0])
         else:
             pooled.append(tokens.max(dim=1).values)
-        start += length * count
     return torch.cat(pooled)
 
 
@@ -200,8 +199,8 @@ class ConnectionBert(nn.Module):
         backend.no_padding()
         backend.enable_truncation(self.max_tokens)
         tokens, cut = [], 0
-        for start in range(0, len(sentences), 4096):
-            for encoding in backend.encode_batch([_whole(sentence) for sentence in sentences[start : start + 4096]]):
+        for some in _parts(sentences):
+            for encoding in backend.encode_batch([_whole(sentence) for sentence in some]):
                 tokens.append(np.array(encoding.ids, dtype=np.int32))
                 cut += bool(encoding.overflowing)
         return tokens, cut
@@ -255,6 +254,18 @@ class ConnectionBert(nn.Module):
             hidden=self.dimension,
             lower_case_first=self.lower_case_first,
         )
+
+
+def _parts(sentences: Sequence[str], most_sentences: int = 4096, most_characters: int = 1_000_000) -> Iterator[Sequence[str]]:
+    """Sentences in parts, so that the tokenizer's memory is bounded: up to 500 bytes a character. None is divided."""
+    start = characters = 0
+    for end, sentence in enumerate(sentences):
+        if end > start and (end - start == most_sentences or characters + len(sentence) > most_characters):
+            yield sentences[start:end]
+            start, characters = end, 0
+        characters += len(sentence)
+    if start < len(sentences):
+        yield sentences[start:]
 
 
 def _whole(sentence: str) -> str:

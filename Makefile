@@ -34,6 +34,7 @@ $(EMBEDDED): | .venv/installed
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
 	"This is Python %d.%d; Python 3.10, 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ..." % v)'
 	$(PYTHON) -m venv .venv
+	@echo "Installing torch and the rest of requirements.txt into .venv: once, for minutes ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(PYTHON) -c 'open(".venv/installed", "w").close()'
 

@@ -181,7 +181,7 @@ def _sum_of(path: Path, wanted: HubFile) -> str:
     """The file's sha256, or the sha1 of its git object: what the hub publishes of it."""
     digest = hashlib.sha256() if wanted.is_sha256 else hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
+        for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
 

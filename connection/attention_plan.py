@@ -63,10 +63,13 @@ class AttentionPlan:
     """How the heads of a packed row (T, H) are laid out for attention, and back.
 
     gather: (T, H) → (P · heads, d), group after group, in each (count, heads, length, d); P counts padding too.
-    scatter: the way back. padding: the gathered rows that stand for no token. scale: 1 / √d.
+    scatter: the way back, from rows that `new_rows` made. padding: the gathered rows that stand for no token. scale: 1 / √d.
+    The T tokens stand at the beginning of `filled` rows, the rest belong to no sentence and come back as 0.
     """
 
-    def __init__(self, groups: list[tuple[int, int]], heads: int, dimension: int, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self, groups: list[tuple[int, int]], heads: int, dimension: int, filled: int, dtype: torch.dtype = torch.float32
+    ):
         self.heads, self.dimension = heads, dimension
         self.scale = 1 / math.sqrt(dimension)
         self.groups: list[Group] = []
@@ -87,13 +90,19 @@ class AttentionPlan:
             token, start = token + int(lengths.sum()), stop
         padding = np.concatenate(paddings)
         gathered = np.concatenate(rows)
-        back = np.empty(token * heads, dtype=np.int64)
+        back = np.full(filled * heads, len(gathered), dtype=np.int64)  # one row more than there are: 0
         back[gathered[~padding]] = np.flatnonzero(~padding)
         self._gathered, self._back = torch.from_numpy(gathered), torch.from_numpy(back)
         self.padding = torch.from_numpy(np.flatnonzero(padding))
 
     def gather(self, states: Tensor) -> Tensor:
         return states.reshape(-1, self.dimension).index_select(0, self._gathered)
+
+    def new_rows(self, rows: Tensor) -> Tensor:
+        """Room for what attention makes of gathered rows, and one row of 0 behind it."""
+        made = rows.new_empty(len(rows) + 1, self.dimension)
+        made[-1] = 0
+        return made
 
     def scatter(self, rows: Tensor) -> Tensor:
         return rows.index_select(0, self._back).view(-1, self.heads * self.dimension)

@@ -113,12 +113,18 @@ def _check_files(folder: Path, without_weights: bool) -> None:
     hint = ""
     if (folder / "summary.json").is_file() and (folder / "best").is_dir():
         hint = f" It is the folder of a run; its encoder is {folder / 'best'}."
+    elif not folder.is_dir() and (others := _encoders_in(folder.parent)):
+        hint = f" Beside it there is: {', '.join(others)}."
     raise UserMistake(
         f"ENCODER: {bert if folder.is_dir() else folder} {lacks}.{hint} An encoder's folder holds config.json, "
         "vocab.txt (or tokenizer.json) and model.safetensors (or pytorch_model.bin). Put these three there by hand, "
         "downloaded from the model's page, or run `python downloadBert.py all-MiniLM-L6-v2` and set "
         'ENCODER = "transformers/bert/all-MiniLM-L6-v2".'
     )
+
+
+def _encoders_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not missing_files(path))[:10] if folder.is_dir() else []
 
 
 def read_json(path: Path, missing: Any = None) -> Any:

@@ -14,6 +14,8 @@ import pandas as pd
 from connection import UserMistake
 from connection.randomness import DEV_SPLIT, derive
 
+LONGEST_AT_ONCE = 1_000  # characters: Python's NFKC takes time by the square of a run of combining marks
+
 
 def normal_form(sentence: str) -> str:
     """The sentence with case, spacing and Unicode form evened out.
@@ -21,7 +23,16 @@ def normal_form(sentence: str) -> str:
     >>> normal_form(" A  ﬁne Day")
     'a fine day'
     """
-    return " ".join(unicodedata.normalize("NFKC", sentence).casefold().split())
+    if len(sentence) <= LONGEST_AT_ONCE:
+        evened = unicodedata.normalize("NFKC", sentence)
+    else:  # word by word gives the same, but for words that are longer than that themselves
+        evened = " ".join(map(_evened_in_pieces, sentence.split()))
+    return " ".join(evened.casefold().split())
+
+
+def _evened_in_pieces(word: str) -> str:
+    starts = range(0, len(word), LONGEST_AT_ONCE)
+    return "".join(unicodedata.normalize("NFKC", word[start : start + LONGEST_AT_ONCE]) for start in starts)
 
 
 def pair_keys(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BertModel
 
 from connection.attention_plan import AttentionPlan
 from connection.dropout import draw_masks
 from connection.packed_layer import LayerMasks, PackedLayer
+from connection.products import filled_up
 
 
 def can_pack(bert: BertModel) -> bool:
@@ -23,20 +25,22 @@ def packed_states(bert: BertModel, input_ids: Tensor, position_ids: Tensor, grou
     input_ids, position_ids: (T,). groups: (length, count) of each run of equally long sentences, in packed order.
     """
     config = bert.config
-    plan = AttentionPlan(groups, config.num_attention_heads, config.hidden_size // config.num_attention_heads, bert.dtype)
-    embedding_mask, masks = _masks(bert, plan, len(input_ids)) if bert.training else (None, [None] * config.num_hidden_layers)
+    heads, tokens = config.num_attention_heads, len(input_ids)
+    filled = filled_up(tokens)
+    plan = AttentionPlan(groups, heads, config.hidden_size // heads, filled, bert.dtype)
+    embedding_mask, masks = _masks(bert, plan, filled) if bert.training else (None, [None] * config.num_hidden_layers)
     embeddings = bert.embeddings
     states = (
         embeddings.word_embeddings(input_ids)
         + embeddings.position_embeddings(position_ids)
         + embeddings.token_type_embeddings.weight[0]
     )
-    states = embeddings.LayerNorm(states)
+    states = F.pad(embeddings.LayerNorm(states), (0, 0, 0, filled - tokens))  # (T and what fills it up, H)
     if embedding_mask is not None:
         states = states * embedding_mask
     for layer, mask in zip(bert.encoder.layer, masks, strict=True):
         states = PackedLayer.apply(states, plan, mask, config.layer_norm_eps, *_weights(layer))
-    return states
+    return states[:tokens]
 
 
 def _weights(layer: nn.Module) -> list[Tensor]:
@@ -46,9 +50,9 @@ def _weights(layer: nn.Module) -> list[Tensor]:
     return [weight for module in modules for weight in (module.weight, module.bias)]
 
 
-def _masks(bert: BertModel, plan: AttentionPlan, tokens: int) -> tuple[Tensor, list[LayerMasks]]:
+def _masks(bert: BertModel, plan: AttentionPlan, rows: int) -> tuple[Tensor, list[LayerMasks]]:
     config = bert.config
-    states, layers = (tokens, config.hidden_size), config.num_hidden_layers
+    states, layers = (rows, config.hidden_size), config.num_hidden_layers
     hidden = draw_masks([states] * (1 + 2 * layers), config.hidden_dropout_prob)
     attention = draw_masks(plan.attention_sizes * layers, config.attention_probs_dropout_prob)
     count = len(plan.groups)

@@ -92,7 +92,7 @@ def _attend(
     plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor, masks: LayerMasks | None
 ) -> tuple[Tensor, list[Tensor]]:
     """Scaled dot-product attention (Vaswani et al., 2017), group by group: context (P · heads, d), and probabilities."""
-    context, probabilities = torch.empty_like(query), []
+    context, probabilities = plan.new_rows(query), []
     for number, group in enumerate(plan.groups):
         q, k, v = (group.block(x) for x in (query, key, value))  # (count · heads, length, d)
         scores = torch.baddbmm(group.bias, q, k.transpose(1, 2), beta=1 if group.padded else 0, alpha=plan.scale)
@@ -104,7 +104,7 @@ def _attend(
 
 def _attend_only(plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor, masks: None) -> tuple[Tensor, list[Tensor]]:
     """The same context by torch's own attention, which keeps no probabilities: memory stays small for long sentences."""
-    context = torch.empty_like(query)
+    context = plan.new_rows(query)
     for group in plan.groups:
         q, k, v = (group.block(x).unflatten(0, (group.count, -1)) for x in (query, key, value))  # (count, heads, length, d)
         bias = group.bias.unflatten(0, (group.count, -1)) if group.padded else None
@@ -122,7 +122,7 @@ def _attend_backward(
     gradient: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value, (P · heads, d) each; gradient: of the context, 0 where there is padding."""
-    d_query, d_key, d_value = (torch.empty_like(query) for _ in range(3))
+    d_query, d_key, d_value = (plan.new_rows(query) for _ in range(3))
     for number, group in enumerate(plan.groups):
         q, k, v, g = (group.block(x) for x in (query, key, value, gradient))
         p, mask = probabilities[number], None if masks is None else masks.attention[number]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from connection import UserMistake
 
+ROOT = Path(__file__).resolve().parent.parent
 PYTHON_FROM, PYTHON_BELOW = (3, 10), (3, 14)
 PACKAGES = ("torch", "transformers", "pandas", "tqdm", "numpy", "safetensors", "tokenizers", "filelock", "huggingface_hub")
 
@@ -34,8 +35,14 @@ def check_packages() -> None:
     """Raise `UserMistake` with the command to run if a package is missing."""
     missing = [package for package in PACKAGES if not is_installed(package)]
     if missing:
-        requirements = Path(__file__).resolve().parent.parent / "requirements.txt"
         raise UserMistake(
             f"Not installed: {', '.join(missing)}. Install what this project needs with: "
-            f'"{sys.executable}" -m pip install -r "{requirements}"'
+            f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}"{_other_python()}'
         )
+
+
+def _other_python() -> str:
+    """The Python of `make train`, where that has installed everything and another one is running."""
+    python = ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    there = (ROOT / ".venv" / "installed").is_file() and python.is_file() and python != Path(sys.executable)
+    return f'\nOr use the Python that `make train` has installed it for: "{python}"' * there

@@ -22,6 +22,7 @@ from typing import Any
 
 from connection import UserMistake, printable
 from connection.interruption import Stopped
+from connection.table_files import MOST_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def _is_number(column: str | int) -> bool:
 def _check_column(value: str | int) -> str | None:
     if not value:
         return "must name a column, or count from 1"
-    if _is_number(value) and not (len(str(value)) <= 5 and 1 <= int(value) <= HIGHEST_COLUMN):
-        return f"must be a column's number from 1 to {HIGHEST_COLUMN:,}, or its name"
+    if _is_number(value) and not (len(str(value)) <= 5 and 1 <= int(value) <= MOST_COLUMNS):
+        return f"must be a column's number from 1 to {MOST_COLUMNS:,}, or its name"
     return None
 
 
@@ -85,7 +86,6 @@ def _check_device(value: str) -> str | None:
     return None if good else 'must be "auto", "cpu", "cuda", "cuda:1" (a card by its number) or "mps"'
 
 
-HIGHEST_COLUMN = 10_000
 _COLUMN = Kind(str, _check_column)
 KINDS = {
     "ENCODER": Kind(str, lambda value: None if value else "must name a folder", is_path=True),

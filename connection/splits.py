@@ -15,7 +15,7 @@ from connection.preview import first_rows, score_histogram
 
 @dataclass
 class Splits:
-    """The pairs of a run. `overlap`: for "dev" and "test", what each shares with train, as read."""
+    """The pairs of a run. `overlap`: what train repeats; for "dev" and "test", what each shares with train, as read."""
 
     train: Pairs
     dev: Pairs
@@ -43,11 +43,11 @@ def read_splits(
     raises. Raises UserMistake for what cannot be read or used.
     """
     train = read_pairs(train_file, layout, keep_cells=dev_file is None)
-    dev = read_pairs(dev_file, layout, keep_cells=True) if dev_file else None
-    test = read_pairs(test_file, layout, keep_cells=True) if test_file else None
+    dev = _read_held_out("DEV_FILE", dev_file, layout)
+    test = _read_held_out("TEST_FILE", test_file, layout)
     low, high = layout.score_range
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
-    _tell("train", train)
+    repeats = _tell("train", train)
     print(f"Its scores:\n{score_histogram(train.table['score'], layout.score_range)}")
     print(f"Its first rows:\n{first_rows(train.table, layout.score_range)}")
     if dev is None:
@@ -56,12 +56,22 @@ def read_splits(
         _tell("dev", dev)
     if test is not None:
         _tell("test", test)
-    splits = Splits(train, dev, test, {})
+    splits = Splits(train, dev, test, {"train": repeats})
     _apply_overlap(splits, overlap)
     return splits
 
 
-def _tell(name: str, pairs: Pairs) -> None:
+def _read_held_out(constant: str, path: Path | None, layout: Layout) -> Pairs | None:
+    """Read dev or test. Who changes TRAIN_FILE alone still has the sample's: what is wrong with one says how to do without."""
+    try:
+        return read_pairs(path, layout, keep_cells=True) if path else None
+    except UserMistake as mistake:
+        without = {"DEV_FILE": "split dev off the training pairs", "TEST_FILE": "do without a test"}[constant]
+        raise UserMistake(f'{mistake}\nThis file is {constant}; set {constant} = "" to {without}.') from None
+
+
+def _tell(name: str, pairs: Pairs) -> dict[str, int]:
+    """Print what a file holds; returns the counts of its repeats."""
     counts = count_repeats(pairs.table)
     notes = {
         "repeated to the letter": counts["exact_duplicates"],
@@ -73,6 +83,7 @@ def _tell(name: str, pairs: Pairs) -> None:
     }
     said = "; ".join(f"{what}: {count:,}" for what, count in notes.items() if count)
     print(f"{name.capitalize():5} {len(pairs):,} pairs from {pairs.path}" + (f" ({said})" if said else ""))
+    return counts
 
 
 def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
@@ -100,7 +111,7 @@ def _apply_overlap(splits: Splits, overlap: str) -> None:
                 f"Train and {name} share: pairs to the letter {shared['exact_pairs']:,}, pairs but for case, spacing or order "
                 f"{shared['pairs']:,}, sentences {shared['sentences']:,}."
             )
-    if not any(shared["pairs"] for shared in splits.overlap.values()):
+    if not any(splits.overlap[name]["pairs"] for name in others):
         return
     if overlap == "refuse":
         raise UserMistake(

@@ -1,24 +1,25 @@
-"""File formats: CSV, TSV, JSON Lines and Parquet → rows of cells, each cell a text; and the CSV that we write.
+"""File formats: CSV, TSV and JSON Lines → rows of cells, each cell a text; and the CSV that we write.
 
-Knows nothing of pairs or scores (`connection/pairs.py`). Rows are read one after the other, never a whole file.
+Knows nothing of pairs or scores (`connection/pairs.py`), nor of encodings (`connection/text_lines.py`). Rows are read one
+after the other, never a whole file. Parquet is a Table too (`connection/parquet_table.py`).
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import itertools
 import json
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from connection import UserMistake
+from connection.text_lines import LONGEST_ROW, check_mark, read_lines
 
-EXTRA = Path(__file__).resolve().parent.parent / "requirements-extra.txt"
-LONGEST_CELL = 10_000_000  # characters
+MOST_COLUMNS = 10_000
+DAMAGED = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of surrogate pairs, which no file can be written with
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # What a spreadsheet may take for the start of a formula, after blanks and invisible characters that it may pass over.
 _FORMULA = re.compile(r"[\s\u00a0\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠\t\r]")
@@ -27,6 +28,11 @@ _FOREIGN = {
     b"PK\x03\x04": "an Excel workbook or another zip archive: in the spreadsheet, save it as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: in the spreadsheet, save it as CSV UTF-8",
     b"\x1f\x8b": "compressed (gzip): unpack it",
+    b"BZh": "compressed (bzip2): unpack it",
+    b"\xfd7zX": "compressed (xz): unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed (zstd): unpack it",
+    b"<!DO": "a web page, no table: download the file itself",
+    b"<htm": "a web page, no table: download the file itself",
     b"PAR1": 'a Parquet file: give it a name that ends in ".parquet"',
     b"%PDF": "a PDF document: save its table as CSV UTF-8",
 }
@@ -52,6 +58,19 @@ class Table:
         self.path, self.header = path, header
         self.ignored_cells = 0
         self.blank_lines = 0
+        if header is not None:
+            self._check_header()
+
+    def _check_header(self) -> None:
+        if len(self.header) > MOST_COLUMNS:
+            raise UserMistake(f"{self.path} has {len(self.header):,} columns; at most {MOST_COLUMNS:,} can be read.")
+        if any(DAMAGED.search(name) for name in self.header):
+            raise UserMistake(
+                f"{self.path}: its header holds a character that no text has: the file is damaged, or its ENCODING is another."
+            )
+
+    def need(self, texts: Collection[int], numbers: Collection[int], *, others: bool) -> None:
+        """Say which places will be looked at, as text and as numbers; others: all the rest too. The type may not fit."""
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
         raise NotImplementedError
@@ -69,20 +88,17 @@ def open_table(path: Path, *, has_header: bool, separator: str = "", quoting: bo
     except OSError as error:
         raise UserMistake(f"{path} cannot be read: {error.strerror}.") from None
     if ending in _PARQUET_ENDINGS:
+        from connection.parquet_table import ParquetTable  # it builds on this file
+
         return ParquetTable(path)
     for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise UserMistake(f"{path} is {what}.")
+    check_mark(path, start, encoding)
     if ending in _JSON_ENDINGS:
         return JsonLines(path, encoding)
     default = "\t" if ending in (".tsv", ".tab") else ","
     return CsvTable(path, has_header, separator or default, quoting, encoding)
-
-
-def _open_text(path: Path, encoding: str, newline: str) -> TextIO:
-    name = codecs.lookup(encoding).name
-    # A byte order mark is no part of the first cell.
-    return path.open(encoding="utf-8-sig" if name == "utf-8" else name, newline=newline)
 
 
 class CsvTable(Table):
@@ -91,36 +107,43 @@ class CsvTable(Table):
     def __init__(self, path: Path, has_header: bool, separator: str, quoting: bool, encoding: str):
         self.separator, self.quoting, self.encoding = separator, quoting, encoding
         super().__init__(path, None)
+        self._begin = 1  # the line on which the row begins that is being read
+        self._length = 0  # its characters so far
         self._records = self._read()
         if has_header:
             first = next(self._records, None)
             if first is None:
                 raise UserMistake(f"{path} is empty: a header and rows of pairs are needed.")
             self.header = [name.strip() for name in first[1]]
+            self._check_header()
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         return self._records
 
     def _read(self) -> Iterator[tuple[int, list[str]]]:
         """Every record that is not blank, with the line on which it begins."""
-        csv.field_size_limit(LONGEST_CELL)
-        begin = 1
+        csv.field_size_limit(LONGEST_ROW)
+        quoting = csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE
+        reader = csv.reader(self._lines(), delimiter=self.separator, quoting=quoting, strict=True)
         try:
-            with _open_text(self.path, self.encoding, newline="") as file:
-                quoting = csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE
-                reader = csv.reader(file, delimiter=self.separator, quoting=quoting, strict=True)
-                for cells in reader:
-                    if len(cells) > 1 or any(cell.strip() for cell in cells):
-                        yield begin, [_without_guard(cell) for cell in cells]
-                    else:
-                        self.blank_lines += 1
-                    begin = reader.line_num + 1
+            for cells in reader:
+                if len(cells) > 1 or any(cell.strip() for cell in cells):
+                    yield self._begin, [_without_guard(cell) for cell in cells]
+                else:
+                    self.blank_lines += 1
+                self._begin, self._length = reader.line_num + 1, 0
         except csv.Error as error:
-            raise UserMistake(_csv_error_text(self.path, begin, error)) from None
-        except UnicodeError:
-            raise UserMistake(_undecodable_text(self.path, self.encoding)) from None
-        except OSError as error:
-            raise UserMistake(f"{self.path} cannot be read: {error.strerror}.") from None
+            raise UserMistake(_csv_error_text(self.path, self._begin, error)) from None
+
+    def _lines(self) -> Iterator[str]:
+        for text in read_lines(self.path, self.encoding, newline=""):
+            self._length += len(text)
+            if self._length > LONGEST_ROW:
+                raise UserMistake(
+                    f"{self.path}:{self._begin}  the row that begins here is longer than {LONGEST_ROW:,} characters. Is a "
+                    "double quote not closed?"
+                )
+            yield text
 
 
 class JsonLines(Table):
@@ -136,6 +159,7 @@ class JsonLines(Table):
         if isinstance(first, BadRow):
             raise UserMistake(f"{path}:{line}  {first}.")
         self.header = list(first)
+        self._check_header()
         self._records = itertools.chain([(line, first)], self._records)
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
@@ -148,22 +172,11 @@ class JsonLines(Table):
             yield line, [found.get(name, NotText("")) for name in self.header]
 
     def _read(self) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
-        try:
-            with _open_text(self.path, self.encoding, newline="\n") as file:
-                for line in itertools.count(1):
-                    text = file.readline(LONGEST_CELL)
-                    if not text:
-                        return
-                    if len(text) == LONGEST_CELL:
-                        raise UserMistake(f"{self.path}:{line}  the line is longer than {LONGEST_CELL:,} characters.")
-                    if text.strip():
-                        yield line, _json_cells(text)
-                    else:
-                        self.blank_lines += 1
-        except UnicodeError:
-            raise UserMistake(_undecodable_text(self.path, self.encoding)) from None
-        except OSError as error:
-            raise UserMistake(f"{self.path} cannot be read: {error.strerror}.") from None
+        for line, text in enumerate(read_lines(self.path, self.encoding, newline="\n"), start=1):
+            if text.strip():
+                yield line, _json_cells(text)
+            else:
+                self.blank_lines += 1
 
 
 def _json_cells(text: str) -> dict[str, str] | BadRow:
@@ -173,8 +186,7 @@ def _json_cells(text: str) -> dict[str, str] | BadRow:
     def as_dict(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) < len(items):
-            names = [name for name, _ in items]
-            repeated.extend(name for name in found if names.count(name) > 1)
+            repeated.extend(name for name, count in Counter(name for name, _ in items).items() if count > 1)
         return found
 
     numbers = {"parse_int": NotText, "parse_float": NotText, "parse_constant": NotText}
@@ -189,73 +201,12 @@ def _json_cells(text: str) -> dict[str, str] | BadRow:
     return {name: value if isinstance(value, str) else NotText(json.dumps(value)) for name, value in found.items()}
 
 
-class ParquetTable(Table):
-    """Parquet, by pyarrow; the line of a row is its number, counting from 1."""
-
-    def __init__(self, path: Path):
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError:
-            command = f'"{sys.executable}" -m pip install -r "{EXTRA}"'
-            raise UserMistake(f"{path} is Parquet, which needs pyarrow. Install it with: {command}") from None
-        self._errors = (pyarrow.ArrowException, OSError)
-        try:
-            self._file = parquet.ParquetFile(path)
-        except self._errors as error:
-            raise self._unreadable(path, error) from None
-        super().__init__(path, list(self._file.schema_arrow.names))
-
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        line = 0
-        try:
-            for batch in self._file.iter_batches(batch_size=4096):
-                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                    line += 1
-                    yield line, [value if isinstance(value, str) else NotText(_plain(value)) for value in row]
-        except self._errors as error:
-            raise self._unreadable(self.path, error) from None
-
-    def _unreadable(self, path: Path, error: Exception) -> UserMistake:
-        return UserMistake(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:300]}")
-
-
-def _plain(value: Any) -> str:
-    """A value as JSON writes it: `null`, `true`, numbers; what JSON does not know as its text."""
-    return json.dumps(value, default=str)
-
-
 def _csv_error_text(path: Path, line: int, error: csv.Error) -> str:
-    if "field limit" in str(error):
-        return f"{path}:{line}  a cell is longer than {LONGEST_CELL:,} characters. Is a double quote not closed?"
     if "NUL" in str(error):  # Python 3.10; later ones hand the character on, and it is found there
         return f"{path}:{line}  the row holds a NUL character: the file is damaged, or its ENCODING is another."
     return (
         f"{path}:{line}  the double quotes of the row that begins here do not pair up ({error}). Close the quote, "
         "double a quote that belongs to the text, or set QUOTING = False if quotes mean nothing in this file."
-    )
-
-
-def _undecodable_text(path: Path, encoding: str) -> str:
-    """Where the file's first byte lies that its encoding does not know."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    where, line, offset = f"{path}: the file", 1, 0
-    with path.open("rb") as file:
-        try:
-            while block := file.read(1 << 16):
-                decoder.decode(block)
-                line += block.count(b"\n")
-                offset += len(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            begin = offset + len(block) - len(error.object)  # the decoder may have kept bytes of the block before
-            line += error.object.count(b"\n", max(0, offset - begin), error.start)
-            where = f"{path}:{line}  byte 0x{error.object[error.start]:02x} (number {begin + error.start + 1:,} of the file)"
-        except UnicodeError as error:
-            where = f"{path}: {error}; the file"
-    return (
-        f'{where} is not readable as "{encoding}" (ENCODING). Save the file as UTF-8, or set ENCODING to what it was '
-        'saved in: "cp1252" (Western Excel), "cp949" (Korean Excel), "utf-16".'
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
+import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +22,9 @@ Start = Callable[..., subprocess.Popen]
 
 @pytest.fixture
 def start(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Start:
-    """Start the script with flags given as keywords; its output is piped, as into a file."""
+    """Start the script with flags given as keywords; its output is piped, as into a file, or goes to `terminal`."""
 
-    def run(**changes: object) -> subprocess.Popen:
+    def run(terminal: int | None = None, **changes: object) -> subprocess.Popen:
         files = {f"{name}_file": path for name, path in pairs_files.items()}
         flags = (
             {"encoder": tiny_encoder, "output": tmp_path / "run", "epochs": 1, "device": "cpu", "threads": 1} | files | changes
@@ -29,8 +32,8 @@ def start(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> S
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         return subprocess.Popen(
             [sys.executable, SCRIPT, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE if terminal is None else terminal,
+            stderr=subprocess.PIPE if terminal is None else terminal,
             text=True,
             encoding="utf-8",
             env=os.environ | {"NO_COLOR": "1"},
@@ -63,13 +66,18 @@ def test_no_encoder(start: Start, tmp_path: Path) -> None:
     assert "Put these three there by hand" in told and "python downloadBert.py all-MiniLM-L6-v2" in told
 
 
+def test_a_typo_in_the_name_of_an_encoder(start: Start, tiny_encoder: Path) -> None:
+    told = refused(start(encoder=tiny_encoder.with_name("tynie")))
+    assert told.startswith(f"ENCODER: {tiny_encoder.with_name('tynie')} is not there. Beside it there is: tiny. An encoder's")
+
+
 def test_a_typo_in_a_path(start: Start, pairs_files: dict[str, Path]) -> None:
     wrong = pairs_files["train"].with_name("trian.csv")
     assert refused(start(train_file=wrong)) == f"There is no file {wrong}. Did you mean train.csv?\n"
 
 
 def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder(start: Start, tmp_path: Path, tiny_encoder: Path) -> None:
-    assert refused(start(dev_file=tmp_path)) == f"{tmp_path} is a folder; a file of sentence pairs is needed here.\n"
+    assert refused(start(train_file=tmp_path)) == f"{tmp_path} is a folder; a file of sentence pairs is needed here.\n"
     told = refused(start(encoder=tiny_encoder / "vocab.txt"))
     assert told.startswith(f"ENCODER is the file {tiny_encoder / 'vocab.txt'}; give the folder")
 
@@ -81,6 +89,51 @@ def test_a_wrong_column(start: Start, pairs_files: dict[str, Path]) -> None:
         f'{pairs_files["train"]} has no column "sentence_1" (SENTENCE1_COLUMN). Its columns: {columns}. '
         'Did you mean "sentence1"?\n'
     )
+
+
+def test_no_dev_file(start: Start, tmp_path: Path) -> None:
+    told = refused(start(dev_file=tmp_path / "dev.csv")).splitlines()
+    assert told[0] == f"There is no file {tmp_path / 'dev.csv'}."
+    assert told[1] == 'This file is DEV_FILE; set DEV_FILE = "" to split dev off the training pairs.'
+    process = start(dev_file="", epochs=0)
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0 and "of these are split off, no sentence on both sides" in out
+
+
+def test_only_train_is_ones_own(start: Start, table: Callable, pairs_files: dict[str, Path]) -> None:
+    """TRAIN_FILE and its columns are set, and DEV_FILE is forgotten: then dev lacks the columns."""
+    path = table("one,other,same\na,b,1\nc,d,0\n")
+    told = refused(start(train_file=path, sentence1_column="one", sentence2_column="other", score_column="same"))
+    assert told.startswith(f'{pairs_files["dev"]} has no column "one" (SENTENCE1_COLUMN).')
+    assert told.endswith('This file is DEV_FILE; set DEV_FILE = "" to split dev off the training pairs.\n')
+
+
+def test_a_file_of_one_column(start: Start, table: Callable) -> None:
+    told = refused(start(train_file=table("sentence1\na man\na cat\n")))
+    assert told.endswith(
+        'has no column "sentence2" (SENTENCE2_COLUMN). Its columns: "sentence1". That is too few: 3 are needed, each of '
+        "them one of SENTENCE1_COLUMN, SENTENCE2_COLUMN, SCORE_COLUMN.\n"
+    )
+
+
+def test_an_excel_workbook_in_place_of_a_csv(start: Start, tmp_path: Path) -> None:
+    for name in ("pairs.xlsx", "pairs.csv"):
+        with zipfile.ZipFile(tmp_path / name, "w") as book:
+            book.writestr("xl/workbook.xml", "<workbook/>")
+        told = refused(start(train_file=tmp_path / name))
+        assert told.endswith("is an Excel workbook or another zip archive: in the spreadsheet, save it as CSV UTF-8.\n")
+
+
+def test_a_korean_excels_plain_csv(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "korean.csv"
+    path.write_bytes("sentence1,sentence2,score\n비가 온다,비가 내린다,5\n해가 뜬다,차가 빠르다,0\n".encode("cp949"))
+    told = refused(start(train_file=path))
+    assert told.startswith(f'{path}:2  byte 0xba (number 27 of the file) is not readable as "utf-8" (ENCODING). Save the file')
+    assert 'as UTF-8, or set ENCODING to what it was saved in: "cp1252" (Western Excel), "cp949" (Korean Excel)' in told
+    process = start(train_file=path, dev_file=path, test_file="", encoding="cp949", epochs=0)
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0 and "    5  비가 온다  |  비가 내린다" in out.splitlines()
+    assert "of the tokens are [UNK]: this encoder's vocabulary does not know the language" in out
 
 
 def test_a_score_column_of_text(start: Start, table: Callable) -> None:
@@ -111,6 +164,30 @@ def test_what_is_piped_into_a_file_holds_no_bars_and_no_colours(start: Start) ->
     assert "======== Epoch 2 / 2 ========" in out.splitlines()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals in Python")
+def test_a_terminal_has_bars_with_what_counts_and_no_colours(start: Start) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    terminal, ours = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    process = start(terminal=ours)
+    os.close(ours)
+    told = bytearray()
+    try:
+        while block := os.read(terminal, 1 << 16):
+            told += block
+    except OSError:  # how Linux says that nobody writes any more
+        pass
+    finally:
+        os.close(terminal)
+    assert process.wait(timeout=100) == 0
+    bars = [line for line in told.decode().replace("\r", "\n").splitlines() if "60/60" in line]
+    assert bars and all(f in bars[-1] for f in ("100%|", "<00:00", "pair/s", "loss=0.", "learning_rate="))
+    assert b"\x1b" not in told
+
+
 def wait_for_training(process: subprocess.Popen) -> None:
     for line in process.stdout:
         if line.startswith("======== Epoch 1"):
@@ -137,3 +214,23 @@ def test_ctrl_c_ends_quietly(start: Start, tmp_path: Path) -> None:
     if sys.platform != "win32":  # which knows no Ctrl-C from another process
         assert (process.returncode, err) == (130, "\nInterrupted.\n")
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
+
+
+ROOT = SCRIPT.parent
+SOURCES = sorted([*ROOT.glob("*.py"), *ROOT.glob("connection/*.py")])
+READ_FIRST = [
+    SCRIPT,
+    ROOT / "downloadBert.py",
+    *(ROOT / f"connection/{name}.py" for name in ("__init__", "requirements", "settings")),
+]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_file_is_python_3_10(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10))
+
+
+@pytest.mark.parametrize("path", READ_FIRST, ids=lambda path: path.name)
+def test_an_older_python_reads_far_enough_to_say_which_one_is_needed(path: Path) -> None:
+    """check_python speaks before anything else is imported; up to there, Python 3.7 must be able to read."""
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))

@@ -106,6 +106,7 @@ def split(files: dict[str, Path], overlap: str = "report", **changes: object):
 def test_overlap_is_reported_and_recorded(files: dict[str, Path], capsys: pytest.CaptureFixture) -> None:
     splits = split(files)
     assert len(splits.train) == 5
+    assert splits.overlap["train"] == {"exact_duplicates": 0, "duplicates": 1, "pairs_with_several_scores": 1}
     assert splits.overlap["dev"] == {"exact_pairs": 1, "pairs": 1, "sentences": 2, "train_rows": 2}
     assert splits.overlap["test"] == {"exact_pairs": 0, "pairs": 1, "sentences": 2, "train_rows": 1}
     told = capsys.readouterr().out

@@ -78,13 +78,15 @@ def test_dropout_falls_where_it_falls_in_bert_and_its_gradients_are_right(
     """With the masks of the one way given to the other. One sentence: then both lay attention out alike."""
     encoder, (batch, _) = make_encoder(bert_factory(3)), make_batch([13])
     encoder.train()
-    masks = draw_masks([(13, 32)] * 5 + [(4, 13, 13)] * 2, 0.4)
+    masks = draw_masks([(32, 32)] * 5 + [(4, 13, 13)] * 2, 0.4)  # 13 tokens are filled up to 32 rows
     hidden, attention = [mask.double() for mask in masks[:5]], [mask.double() for mask in masks[5:]]
     monkeypatch.setattr(connection.packed_bert, "draw_masks", lambda shapes, p: hidden if len(shapes) == 5 else attention)
     by_hand = gradients(encoder, batch)
 
     places = iter([hidden[0], attention[0], hidden[1], hidden[2], attention[1], hidden[3], hidden[4]])
-    monkeypatch.setattr(F, "dropout", lambda x, p, training=True, inplace=False: x * next(places).view_as(x))
+    monkeypatch.setattr(
+        F, "dropout", lambda x, p, training=True, inplace=False: x * next(places)[..., : x.shape[-2], :].view_as(x)
+    )
     monkeypatch.setattr(
         F,
         "scaled_dot_product_attention",
@@ -147,10 +149,14 @@ def test_a_layer_in_half_precision_is_left_to_transformers(tiny_encoder: Path) -
 def test_the_plan_lays_out_every_head_and_brings_it_back(group_cost: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connection.attention_plan.GROUP_COST", group_cost)
     batch, _ = make_batch()
-    plan = AttentionPlan(batch.groups, heads=4, dimension=2)
-    states = torch.arange(len(batch.input_ids) * 8.0).view(-1, 8)
+    tokens = len(batch.input_ids)
+    plan = AttentionPlan(batch.groups, heads=4, dimension=2, filled=tokens + 3)
+    states = torch.arange(8.0, 8 + (tokens + 3) * 8).view(-1, 8)
     gathered = plan.gather(states)
-    assert torch.equal(plan.scatter(gathered), states)
+    made = plan.new_rows(gathered)
+    made[:-1] = gathered
+    back = plan.scatter(made)
+    assert torch.equal(back[:-3], states[:-3]) and not back[-3:].any()
     start = 0
     blocks = [block for group in plan.groups for block in group.block(gathered).unflatten(0, (group.count, 4))]
     for length, block in zip(batch.lengths.tolist(), blocks, strict=True):  # (heads, longest, d)

@@ -1,4 +1,7 @@
-"""README is true: the constants with their defaults, the files, the lines of code."""
+"""README is true in both languages: the constants with their defaults, the files; and the two say the same.
+
+What it tells people to do is done by tests/test_documents.py.
+"""
 
 from __future__ import annotations
 
@@ -6,65 +9,112 @@ import ast
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import bertFineTuningWithConnectionData as script
 from connection.settings import read_constants
-from ConnectionBert import ConnectionBert
 
 ROOT = Path(script.__file__).resolve().parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, KOREAN = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
 SOURCE = Path(script.__file__).read_text(encoding="utf-8")
+both = pytest.mark.parametrize("readme", [README, KOREAN], ids=["English", "Korean"])
 
 
-def test_every_constant_stands_in_readme_with_its_default_and_meaning() -> None:
-    defaults = {
-        node.targets[0].id: ast.unparse(node.value)
+def constants_of(readme: str) -> list[tuple[str, str]]:
+    """The names and defaults in the tables of constants, in their order."""
+    return re.findall(r"^\| `([A-Z0-9_]+) = (.+?)` \| .+ \|$", readme, flags=re.MULTILINE)
+
+
+def blocks_of(readme: str, *languages: str) -> list[str]:
+    return [
+        text for language, text in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", readme, flags=re.M | re.S) if language in languages
+    ]
+
+
+def tree_of(readme: str) -> list[str]:
+    """The files of the tree, each by its path."""
+    (tree,) = blocks_of(readme, "")
+    named, folder = [], ""
+    for line in tree.splitlines():
+        name, phrase = line.split(maxsplit=1)
+        assert phrase, name
+        if not line.startswith(" "):
+            folder = name if name.endswith("/") else ""
+        named.append(folder + name if line.startswith(" ") else name)
+    return named
+
+
+@both
+def test_every_constant_stands_in_readme_with_its_default(readme: str) -> None:
+    defaults = [
+        (node.targets[0].id, ast.literal_eval(node.value))
         for node in ast.parse(SOURCE).body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
-    }
-    rows = dict(re.findall(r"^\| `([A-Z0-9_]+) = (.+?)` \|", README, flags=re.MULTILINE))
-    assert {name: ast.literal_eval(value) for name, value in rows.items()} == {
-        name: ast.literal_eval(value) for name, value in defaults.items()
-    }
+    ]
+    assert [(name, ast.literal_eval(value)) for name, value in constants_of(readme)] == defaults
+
+
+def test_every_constant_stands_in_readme_with_its_meaning() -> None:
     for constant in read_constants(SOURCE):
         assert f"` | {constant.comment} |" in README, constant.name
 
 
-def test_the_file_tree_names_every_file_and_no_other() -> None:
-    tree = README.split("## Files")[1].split("```")[1]
-    named, folder = set(), ""
-    for line in tree.strip("\n").splitlines():
-        name = line.split()[0]
-        if name.endswith("/") and not line.startswith(" "):
-            folder = name
-        named.add(folder + name if line.startswith(" ") else name)
+@both
+def test_the_file_tree_names_every_file_and_no_other(readme: str) -> None:
+    named = tree_of(readme)
     for name in named:
         assert (ROOT / name).exists(), name
-    for pattern in ("*.py", "*.txt", "*.md", "connection/*.py", "benchmarks/*.py", "data/*.csv"):
+    for pattern in ("*.py", "*.txt", "*.md", "connection/*.py", "benchmarks/*.py", "data/*.csv", "docs/*.*"):
         for path in ROOT.glob(pattern):
             relative = path.relative_to(ROOT).as_posix()
             if path.name != "__init__.py":
                 assert relative in named, relative
 
 
-def test_the_lines_that_use_the_result_work(
-    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    ConnectionBert.load(tiny_encoder).save(tmp_path / "output/connections/best")
-    monkeypatch.chdir(tmp_path)
-    ours, theirs = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    exec(compile(ours, "README.md", "exec"), {})
-    similarity = float(capsys.readouterr().out)
-    pytest.importorskip("sentence_transformers", reason="the oracle is not installed")
-    exec(compile(theirs, "README.md", "exec"), {})
-    printed = re.search(r"-?\d\.\d+", capsys.readouterr().out)
-    assert printed and np.isclose(float(printed.group()), similarity, atol=1e-4)
+def test_the_two_languages_do_not_drift_apart() -> None:
+    headings = [[line.split(" ", 1)[0] for line in re.findall(r"^#+ .+", text, flags=re.M)] for text in (README, KOREAN)]
+    assert headings[0] == headings[1]
+    languages = ("sh", "python", "text", "csv")
+    assert blocks_of(README, *languages) == blocks_of(KOREAN, *languages)
+    assert constants_of(README) == constants_of(KOREAN)
+    assert tree_of(README) == tree_of(KOREAN)
+    assert rows_of(README) == rows_of(KOREAN)
+    for pattern in (r"(?<!\w)\d+\.\d+", r"\]\(([^)#]+)"):  # figures, and the pages that links lead to
+        found = [set(re.findall(pattern, without_blocks(text))) - {"README.md", "README.ko.md"} for text in (README, KOREAN)]
+        assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(
-    "command", ["make train", "make test", "python bertFineTuningWithConnectionData.py", "-r requirements.txt"]
-)
+def rows_of(readme: str) -> list[str]:
+    """What stands in the first column of every table, between backquotes."""
+    return re.findall(r"^\| (`.+?`) \|", readme, flags=re.MULTILINE)
+
+
+def without_blocks(readme: str) -> str:
+    return re.sub(r"^ *```.*?^ *```$", "", readme, flags=re.M | re.S)
+
+
+def test_each_readme_names_the_other_in_its_first_lines() -> None:
+    assert "(README.ko.md)" in README[:200] and "(README.md)" in KOREAN[:200]
+
+
+@pytest.mark.parametrize("command", ["make train", "make test", "python bertFineTuningWithConnectionData.py"])
 def test_the_commands_stand_there(command: str) -> None:
-    assert command in README
+    assert command in "".join(blocks_of(README, "sh"))
+
+
+def anchor(heading: str) -> str:
+    """The place of a heading in its page, as the common forges name it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.ko.md", "docs/your-own-data.md", "data/README.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, place = target.partition("#")
+        there = (path.parent / file) if file else path
+        assert there.exists(), target
+        headings = re.findall(r"^#+ (.+)", there.read_text(encoding="utf-8"), flags=re.MULTILINE) if place else []
+        assert not place or place in map(anchor, headings), target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -39,3 +41,16 @@ def test_two_scorings_and_their_mean(name: str, close: int, pearson: float) -> N
     assert round(first.corr(second), 3) == pearson
     readme = (DATA / "README.md").read_text(encoding="utf-8")
     assert f"{close} of 130" in readme and f"{pearson:.3f}" in readme
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_training_on_it_takes_minutes_and_helps(tmp_path: Path, minilm: Path, seed: int) -> None:
+    """The run of `make train`, on the processor: what is learned from train holds for test."""
+    began = time.monotonic()
+    flags = ["--encoder", str(minilm), "--device", "cpu", "--seed", str(seed), "--output", str(tmp_path / "run")]
+    assert script.main(flags) == 0
+    assert time.monotonic() - began < 300
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["steps"] == 132
+    assert summary["after"]["test"]["spearman"] > summary["before"]["test"]["spearman"] + 0.02

@@ -263,6 +263,26 @@ def test_a_start_without_the_packages_says_how_to_install_them() -> None:
     assert f'-m pip install -r "{SCRIPT.parent / "requirements.txt"}"' in result.stderr
 
 
+def test_after_make_train_its_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "ROOT", tmp_path)
+    monkeypatch.setattr(requirements, "is_installed", lambda package: package != "torch")
+    python = tmp_path / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    python.parent.mkdir(parents=True)
+    python.touch()
+    told = f'"{sys.executable}" -m pip install -r "{tmp_path / "requirements.txt"}"'
+    with pytest.raises(UserMistake) as mistake:
+        requirements.check_packages()
+    assert str(mistake.value) == f"Not installed: torch. Install what this project needs with: {told}"
+    (tmp_path / ".venv" / "installed").touch()
+    with pytest.raises(UserMistake) as mistake:
+        requirements.check_packages()
+    assert str(mistake.value).splitlines()[1] == f'Or use the Python that `make train` has installed it for: "{python}"'
+    monkeypatch.setattr(requirements.sys, "executable", str(python))
+    with pytest.raises(UserMistake) as mistake:
+        requirements.check_packages()
+    assert "make train" not in str(mistake.value)
+
+
 @pytest.mark.parametrize("version", [(3, 9, 18), (3, 14, 0), (2, 7, 18)])
 def test_another_python_is_refused(version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements.sys, "version_info", version)

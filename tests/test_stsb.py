@@ -19,7 +19,8 @@ def run(output: Path, encoder: Path, stsb: Path, **changes: object) -> dict:
 def test_untrained_it_is_where_sentence_transformers_puts_it(tmp_path: Path, minilm: Path, stsb: Path) -> None:
     summary = run(tmp_path / "run", minilm, stsb, epochs=0)
     assert summary["before"]["dev"]["spearman"] == pytest.approx(0.8672, abs=5e-5)
-    shared = summary["overlap"]["dev"]
+    repeats, shared = summary["overlap"]["train"], summary["overlap"]["dev"]
+    assert (repeats["exact_duplicates"], repeats["pairs_with_several_scores"]) == (43, 15)
     assert (shared["exact_pairs"], shared["sentences"]) == (6, 249)
 
 

@@ -1,0 +1,313 @@
+"""Speed and memory of this project beside sentence-transformers', the same work, machine, model and recipe.
+
+    python -m pip install -r benchmarks/requirements.txt
+    python benchmarks/against_sentence_transformers.py
+    python benchmarks/against_sentence_transformers.py --only training encode --alternations 3
+
+Each row compares the two in turn, ours, theirs, ours, theirs …, and gives the medians and the median of the ratios.
+Training runs in a process of its own each time: ours is the training script itself, theirs SentenceTransformerTrainer with
+CosineSimilarityLoss; the first steps are not counted. Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2
+(downloadBert.py); bert-base is its shape with random weights. Writes benchmarks/results/. About 20 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+MINILM = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
+STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
+UNCOUNTED_STEPS = 4
+ROWS = ("training", "bert-base", "encode", "evaluation")
+
+
+# --------------------------------------------------------------------------------------- training, in a process of its own
+
+
+class Enough(Exception):
+    """So many steps were made."""
+
+
+class StepClock:
+    """When each step began and ended, and its pairs; raises Enough after `steps` of them."""
+
+    def __init__(self, steps: int, batch_size: int):
+        self.steps, self.batch_size = steps, batch_size
+        self.begin: float | None = None
+        self.ends: list[float] = []
+
+    def end(self) -> None:
+        self.ends.append(time.perf_counter())
+        if len(self.ends) == self.steps:
+            raise Enough
+
+    def pairs_per_second(self) -> float:
+        counted = self.ends[UNCOUNTED_STEPS - 1 :]
+        return self.batch_size * (len(counted) - 1) / (counted[-1] - counted[0])
+
+
+def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
+    """The training script, from its flags on; stopped by what it writes after each step."""
+    import bertFineTuningWithConnectionData as script
+    import connection.run
+
+    log = connection.run.Run.log
+
+    def log_and_stop(run: object, record: dict) -> None:
+        log(run, record)
+        if "split" not in record:
+            clock.end()
+
+    connection.run.Run.log = log_and_stop
+    batch_loss = script.batch_loss
+
+    def note_begin(*arguments: object) -> object:
+        if not clock.ends:  # the trials that tell the time come through here as well: the last begin is the first step's
+            clock.begin = time.time()
+        return batch_loss(*arguments)
+
+    script.batch_loss = note_begin
+    lines = (STSB / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "few.csv").write_text("".join(lines[:6]), encoding="utf-8")
+    flags = {"encoder": encoder, "train-file": STSB / "train.csv", "dev-file": folder / "few.csv", "test-file": ""}
+    flags |= {"output": folder / "run", "epochs": 1, "batch-size": clock.batch_size, "device": "cpu"}
+    with contextlib.suppress(Enough):
+        script.main([part for name, value in flags.items() for part in (f"--{name}", str(value))])
+
+
+def train_theirs(encoder: Path, clock: StepClock, folder: Path) -> None:
+    """SentenceTransformerTrainer with the same recipe; nothing is evaluated, saved or logged."""
+    import pandas as pd
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
+    from transformers import TrainerCallback
+
+    class Steps(TrainerCallback):
+        def on_step_begin(self, *arguments: object, **keywords: object) -> None:
+            clock.begin = clock.begin or time.time()
+
+        def on_step_end(self, *arguments: object, **keywords: object) -> None:
+            clock.end()
+
+    train = pd.read_csv(STSB / "train.csv", keep_default_na=False)
+    columns = {"sentence1": train["sentence1"].tolist(), "sentence2": train["sentence2"].tolist()}
+    model = SentenceTransformer(str(encoder), device="cpu", local_files_only=True)
+    model.max_seq_length = 128
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder / "theirs"),
+        num_train_epochs=1,
+        per_device_train_batch_size=clock.batch_size,
+        learning_rate=2e-5,
+        warmup_steps=0.1,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict(columns | {"score": (train["score"] / 5).tolist()}),
+        loss=CosineSimilarityLoss(model),
+        callbacks=[Steps()],
+    )
+    with contextlib.suppress(Enough):
+        trainer.train()
+
+
+def work(system: str, encoder: Path, batch_size: int, steps: int, started: float) -> dict[str, float]:
+    """What a process of its own measures: pairs a second, seconds from `started` to the first step, peak memory."""
+    from connection.device import peak_memory_bytes
+
+    clock = StepClock(steps, batch_size)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        (train_ours if system == "ours" else train_theirs)(encoder, clock, Path(folder))
+    import torch
+
+    return {
+        "pairs_per_second": clock.pairs_per_second(),
+        "seconds_to_first_step": clock.begin - started,
+        "peak_memory_bytes": peak_memory_bytes(torch.device("cpu")),
+    }
+
+
+def in_a_process(system: str, encoder: Path, batch_size: int, steps: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--work", system, str(encoder), str(batch_size), str(steps), str(time.time())]
+    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    if result.returncode:
+        sys.exit(result.stderr)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+# ------------------------------------------------------------------------------------------------------------- comparisons
+
+
+def alternate(ours: Callable[[], float], theirs: Callable[[], float], times: int) -> list[tuple[float, float]]:
+    return [(ours(), theirs()) for _ in range(times)]
+
+
+def row(name: str, unit: str, pairs: list[tuple[float, float]], *, less_is_better: bool = False) -> dict[str, object]:
+    """Medians of both, and of the ratios: how many times better ours is, or for `less_is_better` what share ours takes."""
+    ours, theirs = zip(*pairs, strict=True)
+    ratios = [a / b for a, b in pairs]
+    result = {"row": name, "unit": unit, "ours": statistics.median(ours), "theirs": statistics.median(theirs)}
+    result |= {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+    result["less_is_better"] = less_is_better
+    print(as_line(result), flush=True)
+    return result
+
+
+def as_line(result: dict) -> str:
+    return "| {row}, {unit} | {ours:.3g} | {theirs:.3g} | **{ratio:.2f}** ({lowest:.2f} to {highest:.2f}) |".format(**result)
+
+
+def product_peaks() -> dict[str, float]:
+    """GFLOP/s of products as in BERT's feed-forward, by torch's own and by oneDNN: the best of both shapes of a step."""
+    import torch
+
+    from connection.products import linear
+
+    peaks = {"torch": 0.0, "onednn": 0.0}
+    for tokens, inner, outer in ((460, 384, 1536), (460, 768, 3072), (1024, 1024, 1024)):
+        states, weight = torch.randn(tokens, inner), torch.randn(outer, inner)
+        for name, product in (("torch", lambda x, w: x @ w.t()), ("onednn", linear)):
+            times = []
+            for _ in range(15):
+                began = time.perf_counter()
+                product(states, weight)
+                times.append(time.perf_counter() - began)
+            peaks[name] = max(peaks[name], 2e-9 * tokens * inner * outer / statistics.median(times))
+    return peaks
+
+
+def compare_training(name: str, encoder: Path, parameters: float, batch_size: int, steps: int, times: int) -> list[dict]:
+    """parameters: those of the encoder's layers, each of which takes part in 6 operations a token and step."""
+    import pandas as pd
+
+    from ConnectionBert import ConnectionBert
+
+    ours, theirs, peaks = [], [], []
+    for _ in range(times):
+        ours.append(in_a_process("ours", encoder, batch_size, steps))
+        peaks.append(product_peaks())
+        theirs.append(in_a_process("theirs", encoder, batch_size, steps))
+    label = f"{name}, batch {batch_size}"
+    units = {
+        "pairs_per_second": (f"training {label}", "pairs a second", False),
+        "peak_memory_bytes": (f"training {label}", "peak memory in bytes", True),
+        "seconds_to_first_step": (f"start {label}", "seconds to the first step", True),
+    }
+    rows = []
+    for key, (title, unit, less) in units.items():
+        pairs = [(a[key], b[key]) for a, b in zip(ours, theirs, strict=True)]
+        rows.append(row(title, unit, pairs, less_is_better=less))
+    table = pd.read_csv(STSB / "train.csv", keep_default_na=False)
+    tokens, _ = ConnectionBert.load(encoder, quiet=True).tokenize([*table["sentence1"], *table["sentence2"]])
+    tokens_a_pair = sum(map(len, tokens)) / len(table)
+    for peak in ("onednn", "torch"):
+        shares = [6e-9 * parameters * tokens_a_pair * a["pairs_per_second"] / b[peak] for a, b in zip(ours, peaks, strict=True)]
+        shares_theirs = [
+            6e-9 * parameters * tokens_a_pair * a["pairs_per_second"] / b[peak] for a, b in zip(theirs, peaks, strict=True)
+        ]
+        unit = f"share of the peak of {peak}'s products ({statistics.median(p[peak] for p in peaks):.0f} GFLOP/s)"
+        rows.append(row(f"training {label}", unit, list(zip(shares, shares_theirs, strict=True))))
+    return rows
+
+
+def compare_use(times: int, only: list[str]) -> Iterator[dict]:
+    """encode of the dev sentences, and an evaluation of the dev pairs, in one process."""
+    import pandas as pd
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
+
+    from connection.evaluation import evaluate
+    from connection.loss import cosine_loss
+    from ConnectionBert import ConnectionBert
+    from ConnectionDataset import ConnectionDataset
+
+    dev = pd.read_csv(STSB / "dev.csv", keep_default_na=False)
+    sides, scores = (dev["sentence1"].tolist(), dev["sentence2"].tolist()), dev["score"] / 5
+    ours = ConnectionBert.load(MINILM, max_tokens=128, quiet=True)
+    theirs = SentenceTransformer(str(MINILM), device="cpu", local_files_only=True)
+    theirs.max_seq_length = 128
+    sentences = [*sides[0], *sides[1]]
+    dataset = ConnectionDataset(*sides, scores.to_numpy(), ours.tokenize)
+    evaluator = EmbeddingSimilarityEvaluator(*sides, scores.tolist(), main_similarity="cosine")
+
+    def rate(count: int, function: Callable[[], object]) -> Callable[[], float]:
+        def measure() -> float:
+            began = time.perf_counter()
+            function()
+            return count / (time.perf_counter() - began)
+
+        measure()  # once unmeasured
+        return measure
+
+    encodes = [lambda: ours.encode(sentences), lambda: theirs.encode(sentences, show_progress_bar=False)]
+    evaluations = [lambda: evaluate(ours, dataset, cosine_loss), lambda: evaluator(theirs)]
+    if "encode" in only:
+        pairs = alternate(*(rate(len(sentences), f) for f in encodes), times)
+        yield row("encode MiniLM-L6, the dev sentences", "sentences a second", pairs)
+    if "evaluation" in only:
+        pairs = alternate(*(rate(len(dev), f) for f in evaluations), times)
+        yield row("one evaluation MiniLM-L6, the dev pairs", "pairs a second", pairs)
+
+
+def write_bert_base(folder: Path) -> Path:
+    """The shape of bert-base-uncased with random weights, and the vocabulary of the embedded encoder, which is the same."""
+    import shutil
+
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    BertModel(BertConfig()).save_pretrained(folder)
+    shutil.copy(MINILM / "vocab.txt", folder)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--alternations", type=int, default=5)
+    parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work:
+        system, encoder, batch_size, steps, started = given.work
+        print(json.dumps(work(system, Path(encoder), int(batch_size), int(steps), float(started))))
+        return
+    if not (STSB / "train.csv").is_file() or not (MINILM / "model.safetensors").is_file():
+        sys.exit("Skipped: the STS benchmark (STSB or data/stsb/) or the embedded encoder is not here.")
+    print("| | this project | sentence-transformers | ours / theirs, median (lowest to highest) |\n| --- | --- | --- | --- |")
+    rows: list[dict] = []
+    if "training" in given.only:
+        for batch_size, steps in ((16, 40), (32, 25)):
+            rows += compare_training("MiniLM-L6", MINILM, 10.65e6, batch_size, steps, given.alternations)
+    if "bert-base" in given.only:
+        with tempfile.TemporaryDirectory() as folder:
+            encoder = write_bert_base(Path(folder))
+            rows += compare_training("bert-base's shape", encoder, 85.05e6, 16, 12, given.alternations)
+    rows += itertools.chain(compare_use(given.alternations, given.only))
+    path = ROOT / "benchmarks" / "results" / "against_sentence_transformers.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

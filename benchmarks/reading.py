@@ -1,0 +1,116 @@
+"""How fast pairs are read, checked and tokenised, and in how much memory. Makes its own data in a temporary folder.
+
+    python benchmarks/reading.py
+
+Three jobs, each in a process of its own: reading a CSV of 200 MB; reading and checking 200,000 pairs as a run does
+(columns, scores, repeats, overlap with a dev file of 1,500); and tokenising them with the embedded encoder (downloadBert.py).
+Peak memory is the process's at its end less what it had after imports and, for tokenising, after loading the encoder.
+Sentences are of 4 to 22 random words of 1 to 10 letters; none comes twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+ENCODER = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
+Result = tuple[int, float, int]  # rows, seconds, bytes at the peak
+
+
+def write_pairs(path: Path, rows: int, seed: int) -> Path:
+    """A CSV of random pairs."""
+    random = np.random.default_rng(seed)
+    letters = "".join(random.choice(list("etaoinshrdlucmfwypvbgk"), 40_000))
+    starts, lengths = random.integers(0, 39_000, 30_000), random.integers(1, 11, 30_000)
+    words = [letters[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
+    def sentence() -> str:
+        return " ".join(words[i] for i in random.integers(0, len(words), random.integers(4, 23))).capitalize() + "."
+
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sentence1", "sentence2", "score"])
+        writer.writerows([sentence(), sentence(), f"{random.random() * 5:.1f}"] for _ in range(rows))
+    return path
+
+
+def reading(big: Path, train: Path, dev: Path) -> Result:
+    from connection.pairs import Layout, read_pairs
+
+    before, clock = peak(), time.perf_counter()
+    pairs = read_pairs(big, Layout())
+    return len(pairs), time.perf_counter() - clock, peak() - before
+
+
+def checking(big: Path, train: Path, dev: Path) -> Result:
+    from connection.pairs import Layout
+    from connection.splits import read_splits
+
+    before, clock = peak(), time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        splits = read_splits(train, dev, None, Layout(), overlap="report", dev_share=0.1, seed=1)
+    return len(splits.train), time.perf_counter() - clock, peak() - before
+
+
+def tokenising(big: Path, train: Path, dev: Path) -> Result:
+    from connection.pairs import Layout, read_pairs
+    from ConnectionBert import ConnectionBert
+    from ConnectionDataset import ConnectionDataset
+
+    encoder = ConnectionBert.load(ENCODER, max_tokens=128)
+    table = read_pairs(train, Layout()).table
+    before, clock = peak(), time.perf_counter()
+    dataset = ConnectionDataset(table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"], encoder.tokenize)
+    return len(dataset), time.perf_counter() - clock, peak() - before
+
+
+def peak() -> int:
+    """The most memory that this process has had, in bytes; 0 where the system does not tell (Windows)."""
+    import torch
+
+    from connection.device import peak_memory_bytes
+
+    return peak_memory_bytes(torch.device("cpu")) or 0
+
+
+def measured(job: Callable[..., Result], files: tuple[Path, ...]) -> Result:
+    """The job's result, from a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(job, files)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    if not (ENCODER / "model.safetensors").is_file():
+        sys.exit("Skipped: the embedded encoder is not here: python downloadBert.py all-MiniLM-L6-v2")
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = {"big": 1_130_000, "train": 200_000, "dev": 1_500}
+        files = tuple(write_pairs(Path(folder) / f"{name}.csv", rows, i) for i, (name, rows) in enumerate(sizes.items()))
+        jobs = {
+            f"reading a CSV of {files[0].stat().st_size / 1e6:.0f} MB": reading,
+            "reading and checking": checking,
+            "tokenising": tokenising,
+        }
+        results = {name: measured(job, files) for name, job in jobs.items()}
+    print("| | rows | seconds | rows a second | peak memory, MB |\n| --- | --- | --- | --- | --- |")
+    for name, (rows, seconds, memory) in results.items():
+        print(f"| {name} | {rows:,} | {seconds:.1f} | {rows / seconds:,.0f} | {memory / 1e6:,.0f} |")
+    rows, total = sizes["train"], sum(results[name][1] for name in list(jobs)[1:])
+    print(f"\nReading, checking and tokenising {rows:,} pairs: {total:.1f} s, {rows / total * 60:,.0f} pairs a minute.")
+
+
+if __name__ == "__main__":
+    main()
