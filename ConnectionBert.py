@@ -11,23 +11,22 @@ All of BERT but attention works token by token and does not notice; attention is
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, BertConfig, BertModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from connection import UserMistake
+from connection import UserMistake, durable
 from connection.bert_files import load_bert, load_config, load_tokenizer
 from connection.encoder_folder import inspect_encoder, write_description
 from connection.packed_bert import can_pack, packed_states
+from connection.safetensors_file import safetensors_chunks
 from connection.trained_rows import TrainedRows
 from ConnectionDataset import PackedBatch, pack
 
@@ -238,13 +237,12 @@ class ConnectionBert(nn.Module):
         A folder that exists keeps its other files. Nothing but weights, vocabulary and settings is written.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: tensor.to("cpu", torch.float32).contiguous() for name, tensor in self.weights().items()}
+        durable.make_folder(folder)
+        weights = {name: tensor.float() for name, tensor in self.weights().items()}
         config = BertConfig.from_dict(self.bert.config.to_dict())
         config.architectures, config.dtype = ["BertModel"], torch.float32
-        config.to_json_file(folder / "config.json")
-        safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        shutil.copymode(folder / "config.json", folder / "model.safetensors")  # safetensors makes it the owner's alone
+        durable.replace_file(folder / "config.json", [config.to_json_string().encode()])
+        durable.replace_file(folder / "model.safetensors", safetensors_chunks(weights))
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.model_max_length = self.max_tokens
         self.tokenizer.save_pretrained(folder)

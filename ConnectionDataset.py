@@ -136,12 +136,13 @@ class EpochBatches(Sampler[list[int]]):
     """The rows of each batch of one epoch: every row once, the last batch may be smaller.
 
     The order is a function of (seed, epoch, row) alone: the rows sorted by 64 derived bits. It is the same on every
-    machine and version, and whatever was drawn before.
+    machine and version, and whatever was drawn before. first: how many batches are left out, for an epoch that was
+    begun before.
     """
 
-    def __init__(self, row_count: int, batch_size: int, seed: int, epoch: int):
+    def __init__(self, row_count: int, batch_size: int, seed: int, epoch: int, first: int = 0):
         bits = derive(seed, ROW_ORDER, epoch, np.arange(row_count))
-        self.order = np.argsort(bits, kind="stable")
+        self.order = np.argsort(bits, kind="stable")[first * batch_size :]
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -152,11 +153,11 @@ class EpochBatches(Sampler[list[int]]):
             yield self.order[start : start + self.batch_size].tolist()
 
 
-def epoch_loader(dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int) -> DataLoader:
-    """Packed batches of one epoch, in its order."""
+def epoch_loader(dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int, first: int = 0) -> DataLoader:
+    """Packed batches of one epoch, in its order, without the `first` ones."""
     return DataLoader(
         dataset,
-        batch_sampler=EpochBatches(len(dataset), batch_size, seed, epoch),
+        batch_sampler=EpochBatches(len(dataset), batch_size, seed, epoch, first),
         collate_fn=pack_pairs,
         generator=torch.Generator(),  # a loader draws a number at every start: not from torch's own generator
     )

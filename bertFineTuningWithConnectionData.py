@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from connection.encoder_folder import EncoderFolder
     from connection.evaluation import Evaluation
+    from connection.interruption import Stop
     from connection.loss import Objective
     from connection.report import Training
     from connection.run import Run
@@ -119,6 +120,10 @@ EVALUATIONS_PER_EPOCH = 1
 # Stop after this many evaluations in a row without a better one. 0: never stop early.
 PATIENCE = 0
 
+# How often the run is saved in an epoch, so that it goes on from there if it is killed. More loses less then, and takes
+# more time. Three of them, each up to four times the encoder's size, need room on the disk.
+CHECKPOINTS_PER_EPOCH = 1
+
 # Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
 DEVICE = "auto"
 
@@ -140,9 +145,10 @@ def main(arguments: list[str] | None = None) -> int:
     check_python()
     settings = read_settings(__file__, globals(), arguments)
     check_packages()
+    from connection.claim import claimed
     from connection.encoder_folder import inspect_encoder
+    from connection.interruption import stoppable
     from connection.pairs import Layout
-    from connection.run import claimed
     from connection.splits import read_splits
     from connection.tensorboard_events import check_tensorboard
 
@@ -167,16 +173,17 @@ def main(arguments: list[str] | None = None) -> int:
         dev_share=settings.DEV_SHARE,
         seed=settings.SEED,
     )
-    with claimed(settings.OUTPUT):
-        start(settings, folder, splits)
+    with stoppable() as stop, claimed(settings.OUTPUT):
+        start(settings, folder, splits, stop)
     return 0
 
 
-def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
-    """Look at OUTPUT, then leave it alone or make a run of it."""
+def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop) -> None:
+    """Look at OUTPUT, then leave it alone, make a run of it or go on with the one there."""
+    from connection.checkpoints import Checkpoints
     from connection.device import prepare_device
     from connection.report_page import REPORT, write_report
-    from connection.run import Run, Start, check_space, decide, describe_run, set_aside
+    from connection.run import Run, Start, check_space, decide, describe_run, fingerprints, set_aside
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
@@ -187,7 +194,10 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
         if not (settings.OUTPUT / REPORT).exists():
             write_report(settings.OUTPUT)
         return
-    check_space(settings.OUTPUT, folder.weights)
+    checkpoints = Checkpoints(settings.OUTPUT / "checkpoints", fingerprints(description))
+    if decision is Start.CONTINUE and checkpoints.find_newest() is None:
+        print(f"The unfinished run in {settings.OUTPUT} has no checkpoint yet: it begins again.")
+    check_space(settings.OUTPUT, folder.weights, going_on=decision is Start.CONTINUE)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     clock = time.perf_counter()
     encoder, datasets = load(settings, splits)
@@ -195,9 +205,9 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits) -> None:
     loading_seconds = time.perf_counter() - clock
     if decision is Start.SET_ASIDE:
         print(f"The run that lay in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
-    run = Run(settings.OUTPUT, description, tensorboard=settings.TENSORBOARD)
+    run = Run(settings.OUTPUT, description, checkpoints, tensorboard=settings.TENSORBOARD)
     try:
-        conduct(settings, run, splits, encoder, datasets, loading_seconds)
+        conduct(settings, run, splits, encoder, datasets, stop, loading_seconds)
     except BaseException:  # stopped, out of memory, a loss that is not finite: its curves may tell why
         write_report(run.folder)
         raise
@@ -235,6 +245,7 @@ def conduct(
     splits: Splits,
     encoder: ConnectionBert,
     datasets: dict[str, ConnectionDataset],
+    stop: Stop,
     loading_seconds: float,
 ) -> None:
     """Evaluate, train, evaluate the best weights as they lie in best/, and leave the result in the run's folder."""
@@ -248,8 +259,9 @@ def conduct(
     try:
         before = {name: evaluate(encoder, datasets[name], objective) for name in held_out}
         refuse_broken_encoder(settings, before)
-        tell_time(settings, encoder, datasets, before)
-        training = train(settings, run, splits, encoder, datasets, before["dev"])
+        tell_time(settings, run, encoder, datasets, before)
+        with stop.held():
+            training = train(settings, run, splits, encoder, datasets, before["dev"], stop)
         if training.best.step is None:
             run.keep_best(encoder.save)
         best = ConnectionBert.load(run.best, quiet=True).to(encoder.device)
@@ -304,16 +316,21 @@ def train(
     encoder: ConnectionBert,
     datasets: dict[str, ConnectionDataset],
     dev_before: Evaluation,
+    stop: Stop,
 ) -> Training:
-    """The training loop. When it returns, best/ holds the best weights and the encoder the last ones."""
+    """The training loop, from the run's newest checkpoint on. When it returns, best/ holds the best weights, encoder the last.
+
+    Raises Stopped, after a checkpoint, at the end of the step in which a signal came.
+    """
     import torch
     from tqdm import tqdm
 
-    from connection.evaluation import Best, evaluate
+    from connection.evaluation import evaluate
     from connection.loss import OBJECTIVES
-    from connection.optimization import evaluation_steps, learning_rate_at, make_optimizer
+    from connection.optimization import learning_rate_at, make_optimizer, spread_steps
     from connection.randomness import STEP, derive_seed
     from connection.report import EpochRow, Training, format_time
+    from connection.resume import resume_training, save_training
     from ConnectionDataset import epoch_loader
 
     objective, device = OBJECTIVES[settings.LOSS], encoder.device
@@ -322,18 +339,25 @@ def train(
     optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY)
     steps_per_epoch = math.ceil(len(datasets["train"]) / settings.BATCH_SIZE)
     total_steps = settings.EPOCHS * steps_per_epoch
-    evaluated_steps = evaluation_steps(steps_per_epoch, settings.EVALUATIONS_PER_EPOCH)
-    training = Training(Best(), rows=[EpochRow(epoch=0)])
-    judge(run, encoder, training, dev_before)
+    evaluated_steps = spread_steps(steps_per_epoch, settings.EVALUATIONS_PER_EPOCH)
+    saved_steps = spread_steps(steps_per_epoch, settings.CHECKPOINTS_PER_EPOCH)
+    training = resume_training(run, encoder, optimizer)
+    if training is None:
+        training = Training()
+        judge(run, encoder, training, dev_before)
 
     encoder.train()
-    for epoch in range(1, settings.EPOCHS + 1):
+    while training.step < total_steps and not training.over:
+        finished_epochs, done = divmod(training.step, steps_per_epoch)  # done: steps of an epoch that was begun before
+        epoch = finished_epochs + 1
         print(f"\n======== Epoch {epoch} / {settings.EPOCHS} ========")
-        training.rows.append(EpochRow(epoch))
-        loader = epoch_loader(datasets["train"], settings.BATCH_SIZE, settings.SEED, epoch)
-        with tqdm(total=len(datasets["train"]), unit="pair", disable=None, dynamic_ncols=True) as bar:
+        if not done:
+            training.rows.append(EpochRow(epoch))
+        loader = epoch_loader(datasets["train"], settings.BATCH_SIZE, settings.SEED, epoch, done)
+        pairs = {"total": len(datasets["train"]), "initial": done * settings.BATCH_SIZE}
+        with tqdm(**pairs, unit="pair", disable=None, dynamic_ncols=True) as bar:
             clock = time.perf_counter()
-            for step_in_epoch, batch in enumerate(loader, start=1):
+            for step_in_epoch, batch in enumerate(loader, start=done + 1):
                 learning_rate = learning_rate_at(training.step, total_steps, settings.LEARNING_RATE, settings.WARMUP)
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate
@@ -364,10 +388,20 @@ def train(
                 clock = now
                 if step_in_epoch in evaluated_steps:
                     judge(run, encoder, training, evaluate(encoder, datasets["dev"], objective))
-                    if 0 < settings.PATIENCE <= training.best.stale:
-                        tqdm.write(f"Stopped: {training.best.stale} evaluations without a better one (PATIENCE).")
-                        return training
+                    training.over = 0 < settings.PATIENCE <= training.best.stale
                     clock = time.perf_counter()
+                stopping = stop.asked is not None
+                if step_in_epoch in saved_steps or training.over or stopping:
+                    began = time.perf_counter()
+                    save_training(run, training, encoder, optimizer)
+                    clock = time.perf_counter()
+                    training.saving_seconds += clock - began
+                if stopping:
+                    tqdm.write(f"Saved after step {training.step:,}: the same command goes on from there.")
+                    stop.obey()
+                if training.over:
+                    tqdm.write(f"Stopped: {training.best.stale} evaluations without a better one (PATIENCE).")
+                    break
         print(f"Training loss {training.rows[-1].mean_loss:.4f}. Elapsed: {format_time(training.train_seconds)}")
     return training
 
@@ -382,20 +416,25 @@ def batch_loss(encoder: ConnectionBert, batch: PackedBatch, objective: Objective
 
 
 def tell_time(
-    settings: Settings, encoder: ConnectionBert, datasets: dict[str, ConnectionDataset], before: dict[str, Evaluation]
+    settings: Settings,
+    run: Run,
+    encoder: ConnectionBert,
+    datasets: dict[str, ConnectionDataset],
+    before: dict[str, Evaluation],
 ) -> None:
     """Say how long the run will take: before the first step, not after an hour."""
     from connection.loss import OBJECTIVES
     from connection.preview import time_text, tried_seconds_per_token
     from ConnectionDataset import epoch_loader
 
-    if not settings.EPOCHS:
-        return
     objective, train = OBJECTIVES[settings.LOSS], datasets["train"]
     loader = epoch_loader(train, settings.BATCH_SIZE, settings.SEED, epoch=1)
+    steps = settings.EPOCHS * len(loader) - (run.checkpoints.newest or 0)
+    if not steps:
+        return
     seconds = tried_seconds_per_token(encoder, loader, lambda batch: batch_loss(encoder, batch, objective, settings.PRECISION))
-    evaluations = settings.EPOCHS * min(settings.EVALUATIONS_PER_EPOCH, len(loader)) + 1
-    print(time_text(settings.EPOCHS * len(loader), seconds * train.tokens / len(loader), evaluations, before["dev"].seconds))
+    evaluations = steps * min(settings.EVALUATIONS_PER_EPOCH, len(loader)) // len(loader) + 1
+    print(time_text(steps, seconds * train.tokens / len(loader), evaluations, before["dev"].seconds))
 
 
 def refuse_broken_encoder(settings: Settings, before: dict[str, Evaluation]) -> None:

@@ -152,21 +152,24 @@ def write_scores(
     """Encode, write, and tell how far the similarities agree with the scores, where there are some."""
     import numpy as np
 
+    from connection import durable
     from connection.pairs import PairRows
-    from connection.run import set_aside, write_whole
+    from connection.run import set_aside
     from connection.scoring import PairScorer, metrics_text, scored_csv
 
     scorer = PairScorer(encoder, found, settings.BATCH_SIZE, settings.PRECISION)
     similarities: list[np.ndarray] = []
     output = settings.OUTPUT_FILE
 
-    def pieces() -> Iterator[str]:
-        yield from scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, found, calibration, similarities)
+    def pieces() -> Iterator[bytes]:
+        for text in scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, found, calibration, similarities):
+            yield text.encode()
         if output.exists():
             print(f"The file that was {output} is now {set_aside(output)}.")
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(output, pieces())
+    with durable.writing(output):
+        durable.make_folder(output.parent)
+        durable.replace_file(output, pieces())
     if found.scores is not None:
         print(metrics_text(np.concatenate(similarities), found.scores, layout, calibration))
     print(f"The scores lie in {output}")

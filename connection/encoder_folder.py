@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connection import UserMistake
+from connection import UserMistake, durable
 
 POOLINGS = ("mean", "cls", "max")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -242,8 +242,8 @@ def encoder_names(names: list[str]) -> dict[str, str]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    durable.make_folder(path.parent)
+    durable.replace_file(path, [f"{json.dumps(value, indent=2, allow_nan=False)}\n".encode()])
 
 
 def write_description(

@@ -1,10 +1,12 @@
-"""How the weights move and when they are judged: the optimizer, the learning rate of each step, the steps of evaluation."""
+"""How the weights move: the optimizer and what it remembers, the learning rate of each step. And which steps end in more."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 
 def make_optimizer(encoder: torch.nn.Module, weight_decay: float) -> torch.optim.Optimizer:
@@ -13,6 +15,36 @@ def make_optimizer(encoder: torch.nn.Module, weight_decay: float) -> torch.optim
     others = [(name, weight) for name, weight in encoder.named_parameters() if weight.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module) -> dict[str, Tensor]:
+    """What the optimizer remembers, float32: `name/exp_avg`, `name/exp_avg_sq` and `name/step` of each weight it has moved."""
+    return {
+        f"{name}/{what}": value
+        for name, weight in encoder.named_parameters()
+        for what, value in optimizer.state.get(weight, {}).items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimizer the memory of another one, from `optimizer_tensors`, copied into memory laid out as its own would be.
+
+    Raises ValueError where names or shapes are not those of the encoder's weights.
+    """
+    rest = dict(tensors)
+    for name, weight in encoder.named_parameters():
+        if f"{name}/step" not in rest:
+            continue  # a weight that never had a gradient
+        state = {what: torch.zeros_like(weight, memory_format=torch.preserve_format) for what in ("exp_avg", "exp_avg_sq")}
+        state["step"] = torch.zeros((), device=weight.device)
+        for what, value in state.items():
+            saved = rest.pop(f"{name}/{what}", None)
+            if saved is None or saved.shape != value.shape:
+                raise ValueError(f"{name}/{what} is missing, or has another shape")
+            value.copy_(saved)
+        optimizer.state[weight] = state
+    if rest:
+        raise ValueError(f"there is no weight for {min(rest)}")
 
 
 def learning_rate_at(step: int, total_steps: int, highest: float, warmup: float) -> float:
@@ -29,11 +61,11 @@ def learning_rate_at(step: int, total_steps: int, highest: float, warmup: float)
     return highest * (total_steps - step) / (total_steps - warmup_steps)
 
 
-def evaluation_steps(steps_per_epoch: int, evaluations: int) -> set[int]:
-    """The steps of an epoch, counting from 1, after which dev is evaluated: evenly spread, the last one among them.
+def spread_steps(steps_per_epoch: int, count: int) -> set[int]:
+    """The steps of an epoch, counting from 1, after which something is done `count` times: evenly spread, the last among them.
 
-    >>> sorted(evaluation_steps(10, 4))
+    >>> sorted(spread_steps(10, 4))
     [3, 5, 8, 10]
     """
-    evaluations = min(evaluations, steps_per_epoch)
-    return {math.ceil(number * steps_per_epoch / evaluations) for number in range(1, evaluations + 1)}
+    count = min(count, steps_per_epoch)
+    return {math.ceil(number * steps_per_epoch / count) for number in range(1, count + 1)}

@@ -36,7 +36,7 @@ class EpochRow:
 
 @dataclass
 class Training:
-    """How far a training has come. `rows[0]` is the evaluation before it."""
+    """How far a training has come. `rows[0]` is the evaluation before it; `over`: that PATIENCE has ended it."""
 
     best: Best = field(default_factory=Best)
     rows: list[EpochRow] = field(default_factory=lambda: [EpochRow(epoch=0)])
@@ -45,6 +45,7 @@ class Training:
     tokens: int = 0
     train_seconds: float = 0.0
     saving_seconds: float = 0.0
+    over: bool = False
 
     @property
     def epoch(self) -> int:

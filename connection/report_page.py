@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from connection import durable
 from connection.report_data import report_data
-from connection.run import write_whole
 
 HERE = Path(__file__).resolve().parent
 REPORT = "report.html"
@@ -36,7 +36,7 @@ def write_report(folder: Path, summary: Mapping[str, Any] | None = None) -> None
     summary: what summary.json will hold, where it is not written yet.
     """
     try:
-        write_whole(folder / REPORT, [report_page(report_data(folder, summary))])
+        durable.replace_file(folder / REPORT, [report_page(report_data(folder, summary)).encode()])
     except Exception as error:  # a report is never worth a run
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"{REPORT} could not be made: {reason}")

@@ -1,6 +1,6 @@
-"""The folder of a run: whether a start begins there, is done already or must refuse; and all that is written into it.
+"""The folder of a run: whether a start begins there, goes on, is done already or must refuse; and what is written into it.
 
-    settings.json  metrics.jsonl  summary.json  best/  predictions-dev.csv  predictions-test.csv  report.html
+    settings.json  metrics.jsonl  summary.json  best/  checkpoints/  predictions-dev.csv  predictions-test.csv  report.html
 
 `settings.json` is written first and `summary.json` last: a folder with both is complete.
 """
@@ -13,23 +13,30 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from connection import UserMistake
+from connection import UserMistake, durable
+from connection.checkpoints import Checkpoints
+from connection.durable import writing
 from connection.table_files import write_csv
 from connection.tensorboard_events import EventFiles
 
 MADE_BY = "bertFineTuningWithConnectionData"
 FORMAT = 1
-LEFTOVERS = {".lock", ".settings.json.tmp"}  # of a start that ended before it wrote anything
-HARMLESS = {"OUTPUT", "DEVICE", "THREADS", "START_OVER", "TENSORBOARD"}  # may differ between two starts of one run
+TRIAL = ".connection-trial"
+LEFTOVERS = {".lock", TRIAL, ".settings.json.tmp"}  # of a start that ended before it wrote anything
+HARMLESS = {  # may differ between two starts of one run
+    "OUTPUT",
+    "DEVICE",
+    "THREADS",
+    "CHECKPOINTS_PER_EPOCH",
+    "TENSORBOARD",
+    "START_OVER",
+}
 BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by what the files hold, not where they lie
 
 
@@ -37,20 +44,17 @@ class Start(enum.Enum):
     """What a start does with OUTPUT."""
 
     BEGIN = "begin"
+    CONTINUE = "go on from the newest checkpoint"
     SET_ASIDE = "set the old folder aside, then begin"
     DONE = "nothing to do"
 
 
 def sha256(path: Path) -> str:
     """The file's SHA-256, in hexadecimal. Raises UserMistake for a file that cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return durable.content_of(path).sha256
     except OSError as error:
         raise UserMistake(f"{path} cannot be read: {error.strerror or error}.") from None
-    return digest.hexdigest()
 
 
 def describe_run(constants: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]]) -> dict[str, Any]:
@@ -69,49 +73,6 @@ def describe_run(constants: Mapping[str, Any], files: Mapping[str, Mapping[str, 
     }
 
 
-@contextlib.contextmanager
-def claimed(output: Path) -> Iterator[None]:
-    """Keep other starts away from OUTPUT as long as the `with` lasts; the claim dies with its process.
-
-    Raises UserMistake, with the other process's number, where one is at work there. The claim is a lock on a file beside
-    OUTPUT, or inside of it where its parent may not be written to.
-    """
-    beside, inside = output.with_name(f".{output.name}.lock"), output / ".lock"
-    with writing(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = _lock(output, beside)
-        except OSError:
-            if not output.is_dir():
-                raise
-            lock = _lock(output, inside)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # before the release: who waits for this file must not get it
-            Path(lock.lock_file).unlink()
-        lock.release()
-
-
-def _lock(output: Path, path: Path) -> filelock.BaseFileLock:
-    try:
-        owner = path.read_bytes()[1:].strip().decode(errors="replace")
-    except OSError:
-        owner = ""
-    lock = filelock.FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise UserMistake(
-            f"OUTPUT: another process{f' (number {owner})' * bool(owner)} is writing into {output}. Wait until it has ended, "
-            "or name another OUTPUT."
-        ) from None
-    with contextlib.suppress(OSError), path.open("r+b") as file:
-        file.seek(1)  # Windows locks the first byte
-        file.write(f"{os.getpid()}\n".encode())
-    return lock
-
-
 def decide(output: Path, description: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]], *, start_over: bool) -> Start:
     """What a start does with OUTPUT, which is only looked at. files: what is read, as for `describe_run`.
 
@@ -121,7 +82,7 @@ def decide(output: Path, description: Mapping[str, Any], files: Mapping[str, Map
     if output.exists() and not output.is_dir():
         raise UserMistake(f"OUTPUT: {output} is a file; name a folder that is empty or not there yet.")
     if not output.exists() or not {path.name for path in output.iterdir()} - LEFTOVERS:
-        check_writable(next(folder for folder in (output, *output.parents) if folder.exists()))
+        check_writable(output)
         return Start.BEGIN
     before = _read_description(output / "settings.json")
     if before is None:
@@ -139,6 +100,9 @@ def decide(output: Path, description: Mapping[str, Any], files: Mapping[str, Map
         )
     if complete and not changes and not start_over:
         return Start.DONE
+    if not complete and not start_over:
+        check_writable(output)
+        return Start.CONTINUE
     for constant, paths in files.items():
         if any(output in path.parents for path in paths.values()):
             raise UserMistake(f"OUTPUT: {output} holds what {constant} names, and would be renamed: name another OUTPUT.")
@@ -174,8 +138,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _read_object(path: Path) -> Any:
     """What a JSON file holds; None if that cannot be told."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError, RecursionError):
+        return _parse(path.read_bytes()) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _parse(text: bytes) -> Any:
+    """What a piece of JSON says; None if that cannot be told."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return None
 
 
@@ -190,16 +162,23 @@ def _read_description(path: Path) -> dict[str, Any] | None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UserMistake unless a folder can be made in `folder`: tried, since permissions alone do not tell."""
-    trial = folder / f".{os.getpid()}.trial"
-    with writing(folder):
-        trial.mkdir()
-        trial.rmdir()
+    """Raise UserMistake unless a folder can be made in `folder`, or where it would lie: tried, as permissions do not tell."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    with writing(there):
+        durable.make_folder(there / TRIAL)
+        with contextlib.suppress(FileNotFoundError):  # two runs may try the same folder
+            (there / TRIAL).rmdir()
 
 
-def check_space(output: Path, weights: Path) -> None:
-    """Raise UserMistake unless the disk of OUTPUT has room for what a run writes: best/ twice while it is replaced."""
-    needed = 2 * weights.stat().st_size + 10_000_000
+def check_space(output: Path, weights: Path, *, going_on: bool = False) -> None:
+    """Raise UserMistake unless the disk of OUTPUT has room for what a run writes.
+
+    That is best/ twice while it is replaced, and three checkpoints, each of the weights, two moments and the best weights.
+    going_on: what lies in OUTPUT is part of it.
+    """
+    needed = (2 + 3 * 4) * weights.stat().st_size + 10_000_000
+    if going_on:
+        needed -= sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     folder = next(folder for folder in (output, *output.parents) if folder.is_dir())
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -215,61 +194,51 @@ def set_aside(output: Path) -> Path:
     while (aside := output.with_name(f"{output.name.removesuffix(ending)}-{number}{ending}")).exists():
         number += 1
     with writing(aside):
-        output.rename(aside)
+        durable.move(output, aside)
     return aside
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says against a write into one sentence that names the path."""
-    try:
-        yield
-    except Exception as error:
-        # safetensors and tokenizers, which are written in Rust, have errors of their own that end in "(os error 28)"
-        if not isinstance(error, OSError) and "(os error " not in str(error):
-            raise
-        raise UserMistake(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
-
-
-def write_whole(path: Path, chunks: Iterable[str]) -> None:
-    """Write a text file (UTF-8, line ends as given) that appears under its name whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with writing(path):
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+def fingerprints(description: Mapping[str, Any]) -> dict[str, str]:
+    """What a checkpoint must have in common with the run that goes on from it: hexadecimal, of constants, data and encoder."""
+    compared = {name: value for name, value in description["constants"].items() if name not in HARMLESS | BY_CONTENT}
+    sums = {name: sorted(files.values()) for name, files in description["sha256"].items()}
+    parts = {"constants": compared, "encoder": sums.pop("ENCODER", []), "data": sums}
+    return {name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest() for name, part in parts.items()}
 
 
 class Run:
     """A run's folder, open for writing. Each file appears whole or not at all; metrics.jsonl grows line by line."""
 
-    def __init__(self, folder: Path, description: Mapping[str, Any], *, tensorboard: bool = False):
-        """Make the folder and write settings.json. folder: not there, or empty. tensorboard: whether to write events too."""
-        self.folder, self.description = folder, description
+    def __init__(self, folder: Path, description: Mapping[str, Any], checkpoints: Checkpoints, *, tensorboard: bool = False):
+        """Make the folder and write settings.json, or tidy up what a run before this one left.
+
+        folder: not there, empty, or of an unfinished run. checkpoints: their `newest` is where the run goes on, with
+        metrics.jsonl cut back to its step; where it is None the run begins. tensorboard: whether to write events too.
+        """
+        self.folder, self.description, self.checkpoints = folder, description, checkpoints
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.write_json("settings.json", description)
-        with writing(folder):
-            self._metrics = (folder / "metrics.jsonl").open("w", encoding="utf-8", newline="\n")
-            self._events = EventFiles(folder) if tensorboard else None
+            durable.make_folder(folder)
+            self._tidy()
+            if checkpoints.newest is None:
+                self.write_json("settings.json", description)
+            self._metrics = durable.Log(folder / "metrics.jsonl", _metrics_until(folder / "metrics.jsonl", checkpoints.newest))
+            self._events = EventFiles(folder, checkpoints.newest) if tensorboard else None
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl."""
-        with writing(self.folder / "metrics.jsonl"):
-            self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
-            self._metrics.flush()
+        line = json.dumps(record, allow_nan=False)
+        with writing(self._metrics.path):
+            self._metrics.add(line)
             if self._events:
                 self._events.add(record)
 
+    def sync_log(self) -> None:
+        """Have every line so far on the disk: before a checkpoint that comes after them."""
+        with writing(self._metrics.path):
+            self._metrics.sync()
+
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # each line was flushed when it was written
+        with contextlib.suppress(OSError):  # each line was written when it was logged
             self._metrics.close()
             if self._events:
                 self._events.close()
@@ -277,14 +246,15 @@ class Run:
     def write_json(self, name: str, value: Any) -> None:
         self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
-    def write_text(self, name: str, text: str) -> None:
-        write_whole(self.folder / name, [text])
-
     def write_table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A CSV file that a spreadsheet can open without running anything."""
         text = io.StringIO(newline="")
         write_csv(text, header, rows)
-        write_whole(self.folder / name, [text.getvalue()])
+        self.write_text(name, text.getvalue())
+
+    def write_text(self, name: str, text: str) -> None:
+        with writing(self.folder / name):
+            durable.replace_file(self.folder / name, [text.encode()])
 
     @property
     def best(self) -> Path:
@@ -294,13 +264,41 @@ class Run:
         """Let `save` write a folder, and put it in the place of best/ once it is whole."""
         new, old = self.folder / ".best.new", self.folder / ".best.old"
         with writing(self.best):
-            shutil.rmtree(new, ignore_errors=True)
+            durable.remove(new)
             try:
                 save(new)
+                durable.sync_tree(new)
+                if self.best.exists():
+                    durable.remove(old)
+                    durable.move(self.best, old)
+                durable.move(new, self.best)
             except BaseException:
-                shutil.rmtree(new, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    durable.remove(new)
                 raise
-            if self.best.exists():
-                self.best.rename(old)
-            new.rename(self.best)
-            shutil.rmtree(old, ignore_errors=True)
+            durable.remove(old)
+
+    def _tidy(self) -> None:
+        """Mend what a kill left between the two renames of best/, and delete what it left half written."""
+        durable.remove(self.folder / "summary.json")  # of a run that lost another part: it would tell that all is there
+        new, old = self.folder / ".best.new", self.folder / ".best.old"
+        if old.exists() and not self.best.exists():
+            durable.move(old, self.best)
+        for litter in (new, old, *self.folder.glob(".*.tmp"), self.folder / TRIAL):
+            durable.remove(litter)
+        self.checkpoints.sweep()
+
+
+def _metrics_until(path: Path, step: int | None) -> bytes:
+    """The lines of metrics.jsonl up to a step, as they are; none for None. The last line of a killed run may be cut."""
+    if step is None:
+        return b""
+    kept, steps = [], 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
+        record = _parse(line)
+        if isinstance(record, dict) and line.endswith(b"\n") and type(record.get("step")) is int and record["step"] <= step:
+            kept.append(line)
+            steps += "split" not in record
+    if steps != step:
+        print(f"{path} holds {steps:,} of the {step:,} steps before: the others are lost, the weights are not.")
+    return b"".join(kept)

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from connection import UserMistake, printable
+from connection.interruption import Stopped
 from connection.table_files import MOST_COLUMNS
 
 
@@ -114,6 +115,7 @@ KINDS = {
     "OUTPUT": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
     "EVALUATIONS_PER_EPOCH": _number(int, 1, 1_000_000),
     "PATIENCE": _number(int, 0, 1_000_000),
+    "CHECKPOINTS_PER_EPOCH": _number(int, 1, 1_000_000),
     "DEVICE": Kind(str, _check_device),
     "PRECISION": _choice("float32", "bfloat16"),
     "THREADS": _number(int, 0, 1_024),
@@ -319,7 +321,8 @@ def read_settings(
 def run_script(main: Callable[[], int | None]) -> int:
     """Run a script's `main` and return its exit status.
 
-    A `UserMistake` is printed as a sentence, with status 2; Ctrl-C ends with 130, a closed pipe (`… | head`) with 141.
+    A `UserMistake` is printed as a sentence, with status 2; Ctrl-C ends with 130, SIGTERM with 143, a closed pipe
+    (`… | head`) with 141.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -330,6 +333,9 @@ def run_script(main: Callable[[], int | None]) -> int:
     except UserMistake as mistake:
         print(printable(str(mistake)), file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"\n{stopped}", file=sys.stderr)
+        return stopped.exit_status
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130

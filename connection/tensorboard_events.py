@@ -25,10 +25,11 @@ def check_tensorboard() -> None:
 class EventFiles:
     """A run's event files, in `folder`/tensorboard: a tag a metric, `train/loss`, `dev/spearman` and so on."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, step: int | None = None):
+        """step: after which a run goes on; what an earlier start wrote of later steps is no longer shown."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / FOLDER), flush_secs=10)
+        self._writer = SummaryWriter(str(folder / FOLDER), flush_secs=10, purge_step=None if step is None else step + 1)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the numbers of one line of metrics.jsonl."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from transformers import BertConfig, BertModel
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+collect_ignore = ["fault_driver.py"]  # a script, which test_faults.py runs
+CLOCKS = ("time", "seconds", "_seconds", "_per_second", "_bytes")
 
 torch.set_num_threads(1)  # two threads that wait for a busy core make a tiny model 200 times slower
 
@@ -76,6 +80,39 @@ def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
     return path
 
 
+def without_clocks(value: object) -> object:
+    """JSON as it was, without the fields that a clock or the machine's memory decides."""
+    if isinstance(value, dict):
+        return {name: without_clocks(x) for name, x in value.items() if not name.endswith(CLOCKS)}
+    return [without_clocks(x) for x in value] if isinstance(value, list) else value
+
+
+def report_shown(page: str) -> object:
+    """What a report shows, without clocks and without the name of OUTPUT."""
+    shown = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    del shown["folder"], shown["constants"]["OUTPUT"]
+    return without_clocks(shown)
+
+
+def run_result(output: Path) -> dict[str, object]:
+    """All that a run leaves, by path: bytes, but JSON without its clocks, and without the manifests' sums of those."""
+    found = {}
+    for path in sorted(output.rglob("*")):
+        name = path.relative_to(output).as_posix()
+        if path.name in ("state.json", "summary.json"):
+            found[name] = without_clocks(json.loads(path.read_text(encoding="utf-8")))
+        elif path.name == "metrics.jsonl":
+            found[name] = [without_clocks(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        elif path.name == "report.html":
+            found[name] = report_shown(path.read_text(encoding="utf-8"))
+        elif path.name == "MANIFEST.json":
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = {**manifest, "files": {file: x for file, x in manifest["files"].items() if file != "state.json"}}
+        elif path.name != "settings.json":  # which names OUTPUT
+            found[name] = path.read_bytes() if path.is_file() else None
+    return found
+
+
 @pytest.fixture(scope="session")
 def pairs_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """train.csv, dev.csv and test.csv with 60, 40 and 40 pairs for the tiny encoder."""
@@ -124,3 +161,25 @@ def encoder_writer() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def sentence_factory() -> Callable[..., list[str]]:
     return make_sentences
+
+
+@pytest.fixture(scope="session")
+def pairs_writer() -> Callable[..., Path]:
+    return write_pairs
+
+
+@pytest.fixture(scope="session")
+def result() -> Callable[[Path], dict[str, object]]:
+    return run_result
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[[Path, dict[str, object]], None]:
+    """Whether OUTPUT holds what a golden run's `result` says, and nothing beside."""
+
+    def compare(output: Path, golden: dict[str, object]) -> None:
+        found = run_result(output)
+        assert found.keys() == golden.keys()
+        assert [name for name in golden if found[name] != golden[name]] == []
+
+    return compare

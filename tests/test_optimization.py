@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertModel, get_linear_schedule_with_warmup
 
-from connection.optimization import evaluation_steps, learning_rate_at, make_optimizer
+from connection.optimization import learning_rate_at, make_optimizer, spread_steps
 from ConnectionBert import ConnectionBert
 
 
@@ -81,8 +81,8 @@ def test_without_a_warm_up_the_first_step_has_the_highest_rate() -> None:
 
 
 @given(st.integers(1, 500), st.integers(1, 500))
-def test_evaluation_steps_are_evenly_spread_and_the_last_is_among_them(steps_per_epoch: int, evaluations: int) -> None:
-    steps = sorted(evaluation_steps(steps_per_epoch, evaluations))
+def test_spread_steps_are_evenly_spread_and_the_last_is_among_them(steps_per_epoch: int, evaluations: int) -> None:
+    steps = sorted(spread_steps(steps_per_epoch, evaluations))
     assert len(steps) == min(steps_per_epoch, evaluations)
     assert steps[0] >= 1 and steps[-1] == steps_per_epoch
     gaps = [after - before for before, after in zip([0, *steps], steps, strict=False)]
@@ -90,6 +90,6 @@ def test_evaluation_steps_are_evenly_spread_and_the_last_is_among_them(steps_per
 
 
 def test_one_evaluation_an_epoch_is_at_its_end() -> None:
-    assert evaluation_steps(13, 1) == {13}
-    assert evaluation_steps(1, 5) == {1}
-    assert evaluation_steps(3, 10**12) == {1, 2, 3}  # at once
+    assert spread_steps(13, 1) == {13}
+    assert spread_steps(1, 5) == {1}
+    assert spread_steps(3, 10**12) == {1, 2, 3}  # at once

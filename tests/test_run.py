@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,12 @@ from pathlib import Path
 import pytest
 import safetensors
 
+import connection.claim
 import connection.run
 from connection import UserMistake
-from connection.run import Run, Start, check_space, claimed, decide, describe_run, differences, set_aside
+from connection.checkpoints import Checkpoints
+from connection.claim import claimed
+from connection.run import Run, Start, check_space, decide, describe_run, differences, fingerprints, set_aside
 
 ROOT = Path(connection.run.__file__).resolve().parent.parent
 
@@ -32,8 +36,12 @@ def describe(data: Path, **changes: object) -> dict:
     return describe_run(CONSTANTS | changes, {"TRAIN_FILE": {data.name: data}, "TEST_FILE": {}})
 
 
+def open_run(output: Path, description: dict) -> Run:
+    return Run(output, description, Checkpoints(output / "checkpoints", fingerprints(description)))
+
+
 def leave(output: Path, description: dict, *, complete: bool) -> None:
-    run = Run(output, description)
+    run = open_run(output, description)
     run.log({"step": 1})
     if complete:
         run.keep_best(write_best)
@@ -61,9 +69,10 @@ def test_a_start_begins_where_nothing_is(tmp_path: Path, data: Path) -> None:
         (True, {}, False, Start.DONE),
         (True, {"EPOCHS": 5}, False, Start.SET_ASIDE),
         (True, {}, True, Start.SET_ASIDE),
-        (False, {}, False, Start.SET_ASIDE),  # until checkpoints exist it is begun again
+        (False, {}, False, Start.CONTINUE),
+        (False, {}, True, Start.SET_ASIDE),
         (False, {"EPOCHS": 5}, True, Start.SET_ASIDE),
-        (True, {"OUTPUT": "b", "DEVICE": "cpu", "THREADS": 2}, False, Start.DONE),
+        (True, {"OUTPUT": "b", "DEVICE": "cpu", "THREADS": 2, "CHECKPOINTS_PER_EPOCH": 3}, False, Start.DONE),
     ],
 )
 def test_what_a_start_does(
@@ -77,7 +86,7 @@ def test_what_a_start_does(
 def test_a_run_that_lacks_a_part_or_whose_summary_is_cut_is_not_complete(tmp_path: Path, data: Path, name: str) -> None:
     leave(tmp_path / "run", describe(data), complete=True)
     (tmp_path / "run" / name).write_bytes(b"")
-    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Start.SET_ASIDE
+    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Start.CONTINUE
 
 
 def test_leftovers_of_a_start_that_wrote_nothing_do_not_make_a_folder_foreign(tmp_path: Path, data: Path) -> None:
@@ -105,7 +114,7 @@ def test_odd_settings_are_foreign(tmp_path: Path, data: Path, odd: str) -> None:
 
 def test_a_second_start_on_one_output_is_refused_and_the_claim_dies_with_its_process(tmp_path: Path) -> None:
     code = (
-        f"import sys, time; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from connection.run import claimed\n"
+        f"import sys, time; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; from connection.claim import claimed\n"
     )
     code += f"with claimed(Path({str(tmp_path / 'run')!r})): print('claimed', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -128,14 +137,14 @@ def test_a_second_start_on_one_output_is_refused_and_the_claim_dies_with_its_pro
 def test_an_output_whose_parent_may_not_be_written_is_claimed_inside(tmp_path: Path, data: Path, monkeypatch) -> None:
     output = tmp_path / "run"
     output.mkdir()
-    lock = connection.run._lock
+    lock = connection.claim._lock
 
     def refuse(output: Path, path: Path):
         if path.parent == tmp_path:
             raise PermissionError(13, "Permission denied")
         return lock(output, path)
 
-    monkeypatch.setattr(connection.run, "_lock", refuse)
+    monkeypatch.setattr(connection.claim, "_lock", refuse)
     with claimed(output):
         assert [path.name for path in output.iterdir()] == [".lock"]
         assert decide(output, describe(data), {}, start_over=False) is Start.BEGIN
@@ -205,7 +214,7 @@ def test_old_runs_are_set_aside_under_the_first_free_number(tmp_path: Path, data
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, data: Path) -> None:
-    run = Run(tmp_path / "run", describe(data))
+    run = open_run(tmp_path / "run", describe(data))
     run.write_json("summary.json", {"a": 1})
     with pytest.raises(ValueError, match="JSON"):
         run.write_json("summary.json", {"a": math.nan})
@@ -215,8 +224,19 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, data: Path) -> None:
     run.close()
 
 
+def test_a_run_that_begins_again_is_not_taken_for_complete(tmp_path: Path, data: Path) -> None:
+    """Its old summary.json would make it so, as soon as best/ is there again."""
+    leave(tmp_path / "run", describe(data), complete=True)
+    (tmp_path / "run" / "best" / "config.json").unlink()
+    run = open_run(tmp_path / "run", describe(data))
+    shutil.rmtree(run.best)
+    run.keep_best(write_best)
+    run.close()  # killed here
+    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Start.CONTINUE
+
+
 def test_best_is_swapped_whole(tmp_path: Path, data: Path) -> None:
-    run = Run(tmp_path / "run", describe(data))
+    run = open_run(tmp_path / "run", describe(data))
 
     def save(text: str):
         def write(folder: Path) -> None:

@@ -110,6 +110,7 @@ def test_the_defaults_are_the_designs() -> None:
         "OUTPUT": str(folder / "output/connections"),
         "EVALUATIONS_PER_EPOCH": 1,
         "PATIENCE": 0,
+        "CHECKPOINTS_PER_EPOCH": 1,
         "DEVICE": "auto",
         "PRECISION": "float32",
         "THREADS": 0,

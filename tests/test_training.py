@@ -87,8 +87,8 @@ def assert_best_is(output: Path, weights: dict[str, torch.Tensor]) -> None:
 
 def test_what_a_run_leaves(train: Train, pairs_files: dict[str, Path], capsys: pytest.CaptureFixture) -> None:
     output = train()
-    names = "settings.json metrics.jsonl summary.json best predictions-dev.csv predictions-test.csv report.html".split()
-    assert {path.name for path in output.iterdir()} == set(names)
+    names = "settings.json metrics.jsonl summary.json best checkpoints report.html predictions-dev.csv predictions-test.csv"
+    assert {path.name for path in output.iterdir()} == set(names.split())
     summary = read_summary(output)
     keys = "encoder device steps best_step before after train_seconds evaluation_seconds pairs_per_second tokens_per_second"
     assert set(summary) == {*keys.split(), "peak_memory_bytes", "overlap", "pairs", "loading_seconds", "saving_seconds"}
@@ -275,10 +275,10 @@ def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path:
     (output / "summary.json").unlink()  # as if it had been killed
     with pytest.raises(UserMistake, match="EPOCHS was 1 and is 2"):
         train()
-    train(epochs=1)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("run")) == ["run", "run-1", "run-2"]
+    train(epochs=1)  # goes on in its place
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("run")) == ["run", "run-1"]
     train(start_over=True)
-    assert read_summary(output)["steps"] == 16 and read_summary(tmp_path / "run-3")["steps"] == 8
+    assert read_summary(output)["steps"] == 16 and read_summary(tmp_path / "run-2")["steps"] == 8
 
 
 @pytest.mark.parametrize(
