@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,7 +229,8 @@ def test_products_are_those_of_a_linear_layer(shape: tuple[int, int, int], dtype
 
 
 @pytest.mark.skipif(
-    platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available(), reason="no oneDNN here"
+    torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available(),
+    reason="no AVX-512 or no oneDNN here",
 )
 def test_this_torch_still_has_the_operator() -> None:
     """If this fails, a new torch has renamed it: training is right all the same, but slower."""
