@@ -85,6 +85,12 @@ def test_five_starts_are_killed_one_after_the_other_and_the_sixth_ends_the_same(
 LONGER = ["--epochs=20", "--checkpoints-per-epoch=1"]
 
 
+def heeding_signals() -> None:
+    """Before a process starts: a shell's background job ignores SIGINT, nohup SIGHUP, and so would what they start."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory, flags: list[str], result: Callable) -> dict[str, object]:
     """What an undisturbed run with the flags LONGER leaves."""
@@ -103,7 +109,7 @@ def launch(flags: list[str], output: Path) -> Iterator[Callable[..., subprocess.
     """Start the real script in a process of its own, as `golden` was."""
     processes = []
 
-    def run(*more: str, preexec: Callable | None = None) -> subprocess.Popen:
+    def run(*more: str, preexec: Callable = heeding_signals) -> subprocess.Popen:
         command = [sys.executable, str(SCRIPT), *flags, *LONGER, f"--output={output}", *more]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen(command, **pipes, text=True, encoding="utf-8", preexec_fn=preexec))
@@ -134,10 +140,14 @@ def finish(process: subprocess.Popen, status: int = 0) -> tuple[str, str]:
 
 
 def wait_for(process: subprocess.Popen, start: str) -> None:
-    for line in process.stdout:
-        if line.startswith(start):
-            return
-    pytest.fail(process.stderr.read())
+    """Read what it prints up to a line that starts so; it is killed if none comes in 100 s."""
+    guard = threading.Timer(100, process.kill)
+    guard.start()
+    try:
+        if not any(line.startswith(start) for line in process.stdout):
+            pytest.fail(process.stderr.read())
+    finally:
+        guard.cancel()
 
 
 def kill_at_random(launch: Callable, again: Callable, output: Path, golden: dict, assert_same: Callable, kills: int) -> None:
@@ -215,7 +225,7 @@ sys.exit(run_script(main))
 """
 
 
-def hold(after: float, preexec: Callable | None = None) -> subprocess.Popen:
+def hold(after: float, preexec: Callable = heeding_signals) -> subprocess.Popen:
     code = HELD.format(after=after)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", code], **pipes, cwd=SCRIPT.parent, preexec_fn=preexec)
@@ -276,6 +286,7 @@ def test_a_closed_terminal_saves_and_ends(output: Path, flags: list[str], again:
     pty = pytest.importorskip("pty")
     child, terminal = pty.fork()
     if not child:
+        heeding_signals()
         os.execv(sys.executable, [sys.executable, SCRIPT, *flags, *LONGER, f"--output={output}"])
     shown = b""
     while b"======== Epoch 2 /" not in shown:

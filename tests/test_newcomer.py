@@ -39,6 +39,8 @@ def start(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> S
             env=os.environ | {"NO_COLOR": "1"},
             cwd=tmp_path,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            # A shell's background job ignores SIGINT, and so would what it starts.
+            preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return run
