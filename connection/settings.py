@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from connection import UserMistake, printable
-from connection.interruption import Stopped
+from connection.interruption import Listener, Stopped
 from connection.table_files import MOST_COLUMNS
 
 
@@ -331,13 +331,13 @@ def run_script(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except UserMistake as mistake:
-        print(printable(str(mistake)), file=sys.stderr)
+        print(printable(str(mistake)), file=Listener(sys.stderr))
         return 2
     except Stopped as stopped:
-        print(f"\n{stopped}", file=sys.stderr)
+        print(f"\n{stopped}", file=Listener(sys.stderr))
         return stopped.exit_status
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        print("\nInterrupted.", file=Listener(sys.stderr))
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more to say when Python flushes its streams
