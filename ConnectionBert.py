@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from connection import UserMistake, durable
 from connection.bert_files import load_bert, load_config, load_tokenizer
 from connection.encoder_folder import inspect_encoder, write_description
-from connection.packed_bert import can_pack, packed_states
+from connection.packed_bert import can_pack, packed_states, row_count
 from connection.safetensors_file import safetensors_chunks
 from connection.trained_rows import TrainedRows
 from ConnectionDataset import PackedBatch, pack
@@ -33,6 +33,8 @@ from ConnectionDataset import PackedBatch, pack
 PACKED = "connection_packed"  # our attention's name among those of transformers
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 TRAINED_ROWS = "embeddings.word_embeddings.rows"
+# What encode computes at a time: on a processor so much as its cache holds, and so that nearly every batch has one shape.
+TOKENS_AT_ONCE = (1024, 16_384)
 
 
 def packed_attention(
@@ -157,8 +159,8 @@ class ConnectionBert(nn.Module):
     def train_rows_of(self, token_ids: np.ndarray) -> None:
         """Train only the word embeddings of these tokens: the same result, where they are all that training will see and
         the optimizer has no weight decay, for less time and memory. Call it on the device where training is done."""
-        table = self.bert.embeddings.word_embeddings.weight.detach()
-        trained = TrainedRows(table, torch.from_numpy(np.unique(token_ids)).long().to(self.device))
+        words = self.bert.embeddings.word_embeddings
+        trained = TrainedRows(words.weight.detach(), torch.from_numpy(np.unique(token_ids)).long(), words.padding_idx)
         self.bert.embeddings.word_embeddings = trained.train(self.training)
 
     def weights(self) -> dict[str, Tensor]:
@@ -193,6 +195,10 @@ class ConnectionBert(nn.Module):
         embeddings = pool(states, batch.groups, self.pooling)[batch.order]  # (N, H)
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
+    def rows_of(self, tokens: np.ndarray) -> np.ndarray:
+        """How many rows are computed for packed batches of so many tokens each, (n,) both."""
+        return np.array([row_count(int(count)) for count in tokens]) if self.by_hand and can_pack(self.bert) else tokens
+
     def tokenize(self, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
         """Token ids of each sentence, (T,) int32 with [CLS] and [SEP], and how many were cut to `max_tokens`."""
         backend = self.tokenizer.backend_tokenizer
@@ -205,10 +211,10 @@ class ConnectionBert(nn.Module):
                 cut += bool(encoding.overflowing)
         return tokens, cut
 
-    def encode(self, sentences: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    def encode(self, sentences: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Embeddings of sentences in the order given: float32 (n, H). Each distinct sentence is computed once.
 
-        batch_size: sentences computed at a time; it changes speed and memory, the vectors by no more than rounding.
+        batch_size: sentences computed at a time, at most; it changes speed and memory, the vectors by no more than rounding.
         """
         if isinstance(sentences, str):
             raise TypeError("encode takes a list of sentences; for a single one give [sentence]")
@@ -220,13 +226,11 @@ class ConnectionBert(nn.Module):
         embeddings = self.encode_tokens(self.tokenize(list(number))[0], batch_size)
         return embeddings[[number[sentence] for sentence in sentences]]
 
-    def encode_tokens(self, sentences: Sequence[np.ndarray], batch_size: int = 64) -> np.ndarray:
+    def encode_tokens(self, sentences: Sequence[np.ndarray], batch_size: int = 256) -> np.ndarray:
         """Embeddings of tokenised sentences in the order given: float32 (n, H). Without gradients or dropout."""
         embeddings = np.empty((len(sentences), self.dimension), dtype=np.float32)
-        by_length = np.argsort([len(ids) for ids in sentences], kind="stable")
         with evaluating(self), torch.inference_mode():
-            for start in range(0, len(sentences), batch_size):
-                rows = by_length[start : start + batch_size]
+            for rows in _runs(np.array([len(ids) for ids in sentences]), batch_size, TOKENS_AT_ONCE[self.device.type != "cpu"]):
                 batch = pack([sentences[row] for row in rows]).to(self.device)
                 embeddings[rows] = self(batch).float().cpu().numpy()
         return embeddings
@@ -254,6 +258,22 @@ class ConnectionBert(nn.Module):
             hidden=self.dimension,
             lower_case_first=self.lower_case_first,
         )
+
+
+def _runs(lengths: np.ndarray, most_sentences: int, most_tokens: int) -> Iterator[np.ndarray]:
+    """Sentences by length, in runs that are computed together: one sentence or more, within both bounds.
+
+    >>> [run.tolist() for run in _runs(np.array([5, 2, 9, 2, 3]), 3, 9)]
+    [[1, 3, 4], [0], [2]]
+    """
+    order = np.argsort(lengths, kind="stable")
+    ends, start = np.cumsum(lengths[order]), 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        fitting = int(np.searchsorted(ends, before + most_tokens, side="right"))
+        stop = max(start + 1, min(fitting, start + most_sentences))
+        yield order[start:stop]
+        start = stop
 
 
 def _parts(sentences: Sequence[str], most_sentences: int = 4096, most_characters: int = 1_000_000) -> Iterator[Sequence[str]]:

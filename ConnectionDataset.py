@@ -11,7 +11,7 @@ Knows the row order of an epoch and the layout of a batch. A `PackedBatch` lays 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,8 @@ class PackedBatch:
 
     def to(self, device: torch.device) -> PackedBatch:
         """The batch with what the encoder and the loss read on `device`; lengths and rows stay where they are."""
-        moved = [tensor.to(device, non_blocking=True) for tensor in (self.input_ids, self.position_ids, self.order)]
-        scores = None if self.scores is None else self.scores.to(device, non_blocking=True)
+        moved = [tensor.to(device) for tensor in (self.input_ids, self.position_ids, self.order)]
+        scores = None if self.scores is None else self.scores.to(device)
         return PackedBatch(moved[0], moved[1], self.lengths, moved[2], self.groups, scores, self.rows)
 
 
@@ -130,6 +130,11 @@ class ConnectionDataset(Dataset):
     def tokens(self) -> int:
         """Tokens of one epoch: of both sentences of every pair, repeats counted each time."""
         return int(np.diff(self.offsets)[self.sides].sum())
+
+    def step_tokens(self, batches: Iterable[list[int]]) -> np.ndarray:
+        """Tokens of each batch of rows, (steps,)."""
+        of_pair = np.diff(self.offsets)[self.sides].sum(axis=1)  # (n,)
+        return np.array([of_pair[rows].sum() for rows in batches])
 
 
 class EpochBatches(Sampler[list[int]]):

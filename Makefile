@@ -13,7 +13,7 @@ EMBEDDED := transformers/bert/all-MiniLM-L6-v2
 .PHONY: train test test-all lint clean
 
 train: .venv/installed
-	@flags=$$($(BIN)/python downloadBert.py --for-training) && \
+	@flags=$(if $(findstring --encoder,$(FLAGS)),,$$($(BIN)/python downloadBert.py --for-training)) && \
 	$(BIN)/python bertFineTuningWithConnectionData.py $$flags $(FLAGS)
 
 test: .venv/installed-for-tests $(EMBEDDED)

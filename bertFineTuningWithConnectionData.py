@@ -197,7 +197,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     checkpoints = Checkpoints(settings.OUTPUT / "checkpoints", fingerprints(description))
     if decision is Start.CONTINUE and checkpoints.find_newest() is None:
         print(f"The unfinished run in {settings.OUTPUT} has no checkpoint yet: it begins again.")
-    check_space(settings.OUTPUT, folder.weights, going_on=decision is Start.CONTINUE)
+    check_space(settings.OUTPUT, folder.weights, trains=settings.EPOCHS > 0, going_on=decision is Start.CONTINUE)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     clock = time.perf_counter()
     encoder, datasets = load(settings, splits)
@@ -252,7 +252,7 @@ def conduct(
     from connection.device import is_out_of_memory
     from connection.evaluation import evaluate
     from connection.loss import OBJECTIVES
-    from connection.report import result_text, summarise
+    from connection.report import result_text, speed_text, summarise
     from ConnectionBert import ConnectionBert
 
     objective, held_out = OBJECTIVES[settings.LOSS], [name for name in datasets if name != "train"]
@@ -266,7 +266,7 @@ def conduct(
             run.keep_best(encoder.save)
         best = ConnectionBert.load(run.best, quiet=True).to(encoder.device)
         after = {name: evaluate(best, datasets[name], objective) for name in held_out}
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise UserMistake(
@@ -275,7 +275,7 @@ def conduct(
         ) from error
     pairs = {name: len(dataset) for name, dataset in datasets.items()}
     summary = summarise(settings.ENCODER.name, encoder.device, training, before, after, splits.overlap, pairs, loading_seconds)
-    print(result_text(training, before, after))
+    print(f"{result_text(training, before, after)}\n{speed_text(summary)}")
     leave_result(settings, run, splits, best, before, after, summary)
     print(f"The best encoder lies in {run.best}, and the run's report is {run.folder / 'report.html'}")
 
@@ -397,7 +397,8 @@ def train(
                     clock = time.perf_counter()
                     training.saving_seconds += clock - began
                 if stopping:
-                    tqdm.write(f"Saved after step {training.step:,}: the same command goes on from there.")
+                    command = "the same command, without START_OVER," if settings.START_OVER else "the same command"
+                    tqdm.write(f"Saved after step {training.step:,}: {command} goes on from there.")
                     stop.obey()
                 if training.over:
                     tqdm.write(f"Stopped: {training.best.stale} evaluations without a better one (PATIENCE).")
@@ -424,17 +425,19 @@ def tell_time(
 ) -> None:
     """Say how long the run will take: before the first step, not after an hour."""
     from connection.loss import OBJECTIVES
-    from connection.preview import time_text, tried_seconds_per_token
+    from connection.preview import padding_text, time_text, tried_seconds_per_token
     from ConnectionDataset import epoch_loader
 
     objective, train = OBJECTIVES[settings.LOSS], datasets["train"]
     loader = epoch_loader(train, settings.BATCH_SIZE, settings.SEED, epoch=1)
+    step_tokens = train.step_tokens(loader.batch_sampler)
     steps = settings.EPOCHS * len(loader) - (run.checkpoints.newest or 0)
     if not steps:
         return
     seconds = tried_seconds_per_token(encoder, loader, lambda batch: batch_loss(encoder, batch, objective, settings.PRECISION))
     evaluations = steps * min(settings.EVALUATIONS_PER_EPOCH, len(loader)) // len(loader) + 1
     print(time_text(steps, seconds * train.tokens / len(loader), evaluations, before["dev"].seconds))
+    print(padding_text(step_tokens, encoder.rows_of(step_tokens) if settings.PRECISION == "float32" else step_tokens))
 
 
 def refuse_broken_encoder(settings: Settings, before: dict[str, Evaluation]) -> None:
@@ -443,7 +446,7 @@ def refuse_broken_encoder(settings: Settings, before: dict[str, Evaluation]) -> 
         if not all(map(math.isfinite, evaluation.similarities)):
             raise UserMistake(
                 f"{settings.ENCODER}: before any training this encoder gives vectors that are not finite for sentences of "
-                f'{name}. Its weights are damaged, or too large for PRECISION "{settings.PRECISION}"; fetch them again.'
+                f"{name}. Its weights are damaged: fetch them again."
             )
 
 

@@ -68,8 +68,8 @@ SENTENCE2 = ""
 
 # --- running ---
 
-# Sentences that are encoded at a time. Less if memory runs out; no result depends on it but for rounding.
-BATCH_SIZE = 64
+# Sentences that are encoded at a time, at most. Less if memory runs out; no result depends on it but for rounding.
+BATCH_SIZE = 256
 
 # Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
 DEVICE = "auto"
@@ -87,12 +87,16 @@ def main(arguments: list[str] | None = None) -> int:
     settings = read_settings(__file__, globals(), arguments, SCORING_KINDS)
     check_packages()
     from connection.calibration import Calibration
+    from connection.claim import claimed
+    from connection.interruption import stoppable
 
     check_encoder(settings.ENCODER)
     calibration = Calibration.load(settings.ENCODER)
     if settings.SENTENCE1.strip() or settings.SENTENCE2.strip():
         score_pair(settings, calibration)
-    else:
+        return 0
+    check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
+    with stoppable(), claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"):
         score_file(settings, calibration)
     return 0
 
@@ -120,7 +124,7 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
     for name in ("SENTENCE1", "SENTENCE2"):
         if not getattr(settings, name).strip():
             raise UserMistake(f"{name} is empty: a single pair needs both sentences, SENTENCE1 and SENTENCE2.")
-    print(pair_text(load(settings), settings.SENTENCE1, settings.SENTENCE2, calibration))
+    print(pair_text(load(settings), settings.SENTENCE1, settings.SENTENCE2, calibration, settings.PRECISION))
 
 
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
@@ -128,7 +132,6 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
     from connection.device import is_out_of_memory
     from connection.scoring import open_rows, survey
 
-    check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
     layout = read_layout(settings)
     rows = open_rows(settings.PAIRS_FILE, layout)
     found = survey(rows, has_scores=rows.layout.score is not None)
@@ -138,7 +141,7 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
         print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")
     try:
         write_scores(settings, encoder, rows.layout, found, calibration)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise UserMistake(

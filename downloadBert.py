@@ -101,6 +101,7 @@ def _download_from_hub(name: str, target: Path, partial: Path) -> Path:
     from connection.encoder_folder import inspect_encoder
 
     check_packages()
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read when huggingface_hub is imported
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, flags=re.ASCII):
         raise UserMistake(f'"{name}" is no name of a model: it looks like bert-base-uncased or klue/bert-base.')
     if target.exists():
@@ -109,7 +110,7 @@ def _download_from_hub(name: str, target: Path, partial: Path) -> Path:
         return target
     with _told_in_one_sentence(name):
         commit, files = _list_hub(name)
-        small = [file for file in files if _SMALL.fullmatch(file) or file.endswith("_Pooling/config.json")]
+        small = [file for file in files if _SMALL.fullmatch(file)]
         for file in small:
             _fetch_from_hub(name, commit, file, files[file], partial)
     try:
@@ -131,7 +132,6 @@ def _download_from_hub(name: str, target: Path, partial: Path) -> Path:
 
 def _list_hub(name: str) -> tuple[str, dict[str, HubFile]]:
     """The model's newest commit, and its files."""
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(name, files_metadata=True)

@@ -14,8 +14,8 @@ from connection.durable import writing
 
 
 @contextlib.contextmanager
-def claimed(output: Path) -> Iterator[None]:
-    """Keep other starts away from OUTPUT as long as the `with` lasts; the claim dies with its process.
+def claimed(output: Path, constant: str = "OUTPUT") -> Iterator[None]:
+    """Keep other starts away from `output`, which `constant` names; the claim dies with its process, or with the `with`.
 
     Raises UserMistake, with the other process's number, where one is at work there. The claim is a lock on a file beside
     OUTPUT, or inside of it where its parent may not be written to.
@@ -24,11 +24,11 @@ def claimed(output: Path) -> Iterator[None]:
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock = _lock(output, beside)
+            lock = _lock(output, beside, constant)
         except OSError:
             if not output.is_dir():
                 raise
-            lock = _lock(output, inside)
+            lock = _lock(output, inside, constant)
     try:
         yield
     finally:
@@ -37,9 +37,11 @@ def claimed(output: Path) -> Iterator[None]:
         lock.release()
 
 
-def _lock(output: Path, path: Path) -> filelock.BaseFileLock:
+def _lock(output: Path, path: Path, constant: str) -> filelock.BaseFileLock:
     try:
-        owner = path.read_bytes()[1:].strip().decode(errors="replace")
+        with path.open("rb", buffering=0) as file:
+            file.seek(1)  # Windows locks the first byte
+            owner = file.read().strip().decode(errors="replace")
     except OSError:
         owner = ""
     lock = filelock.FileLock(path, timeout=0)
@@ -47,10 +49,10 @@ def _lock(output: Path, path: Path) -> filelock.BaseFileLock:
         lock.acquire()
     except filelock.Timeout:
         raise UserMistake(
-            f"OUTPUT: another process{f' (number {owner})' * bool(owner)} is writing into {output}. Wait until it has ended, "
-            "or name another OUTPUT."
+            f"{constant}: another process{f' (number {owner})' * bool(owner)} is writing into {output}. Wait until it has "
+            f"ended, or name another {constant}."
         ) from None
     with contextlib.suppress(OSError), path.open("r+b") as file:
-        file.seek(1)  # Windows locks the first byte
+        file.seek(1)
         file.write(f"{os.getpid()}\n".encode())
     return lock

@@ -10,6 +10,7 @@ import time
 import torch
 
 from connection import UserMistake
+from connection.products import linear
 
 
 def prepare_device(wanted: str, precision: str, threads: int) -> torch.device:
@@ -75,14 +76,15 @@ def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
     times = []
     for _ in range(7):
         started = time.perf_counter()
-        float(torch.nn.functional.linear(tokens, weight)[0, 0])  # reading a number waits for the device
+        float(linear(tokens, weight)[0, 0])  # reading a number waits for the device
         times.append(time.perf_counter() - started)
     return sorted(times)[len(times) // 2]
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that a device's memory, or the machine's, is used up."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch or Python says that a device's memory, or the machine's, is used up: each system in its own words."""
+    said = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in said)
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:

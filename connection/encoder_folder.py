@@ -51,7 +51,8 @@ class EncoderFolder:
     @property
     def files(self) -> dict[str, Path]:
         """The files that decide what this encoder computes, by their path in the folder: for a run's fingerprint."""
-        names = ("config.json", "tokenizer_config.json", "sentence_bert_config.json", *VOCABULARY_FILES)
+        names = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+        names += ("sentence_bert_config.json", *VOCABULARY_FILES)
         paths = [self.bert / name for name in names]
         paths += [self.weights, self.folder / "modules.json", *sorted(self.folder.glob("*_Pooling/config.json"))]
         return {path.relative_to(self.folder).as_posix(): path for path in paths if path.is_file()}

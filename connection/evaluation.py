@@ -113,7 +113,7 @@ def evaluate(
     encoder: ConnectionBert,
     dataset: ConnectionDataset,
     objective: Callable[[Tensor, Tensor, Tensor], Tensor],
-    batch_size: int = 64,
+    batch_size: int = 256,
 ) -> Evaluation:
     """Compare the encoder's similarities with the scores of a set. Each distinct sentence is encoded once.
 

@@ -10,13 +10,18 @@ from transformers import BertModel
 from connection.attention_plan import AttentionPlan
 from connection.dropout import draw_masks
 from connection.packed_layer import LayerMasks, PackedLayer
-from connection.products import filled_up
+from connection.products import filled_up, has_onednn
 
 
 def can_pack(bert: BertModel) -> bool:
     """Whether this file computes what `bert` does: on a processor, in its own precision, with BERT's own activation."""
     on_processor = bert.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return on_processor and bert.config.hidden_act == "gelu"
+
+
+def row_count(tokens: int) -> int:
+    """How many rows are computed for a packed row of so many tokens: filled up where that makes products faster."""
+    return filled_up(tokens) if has_onednn() else tokens
 
 
 def packed_states(bert: BertModel, input_ids: Tensor, position_ids: Tensor, groups: list[tuple[int, int]]) -> Tensor:
@@ -26,7 +31,7 @@ def packed_states(bert: BertModel, input_ids: Tensor, position_ids: Tensor, grou
     """
     config = bert.config
     heads, tokens = config.num_attention_heads, len(input_ids)
-    filled = filled_up(tokens)
+    filled = row_count(tokens)
     plan = AttentionPlan(groups, heads, config.hidden_size // heads, filled, bert.dtype)
     embedding_mask, masks = _masks(bert, plan, filled) if bert.training else (None, [None] * config.num_hidden_layers)
     embeddings = bert.embeddings

@@ -124,6 +124,16 @@ def summarise(
     return summary
 
 
+def speed_text(summary: Mapping[str, Any]) -> str:
+    """Where the time of a run went, from the contents of summary.json."""
+    rates = [summary[name] for name in ("pairs_per_second", "tokens_per_second")]
+    speed = f" ({rates[0]:,.0f} pairs, {rates[1]:,.0f} tokens a second)" if all(rates) else ""
+    return (
+        f"Training took {format_time(summary['train_seconds'])}{speed}, "
+        f"evaluation {format_time(summary['evaluation_seconds'])}, saving {format_time(summary['saving_seconds'])}."
+    )
+
+
 def _correlations(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, float | None] | None]:
     metrics = {name: evaluation.as_json() for name, evaluation in evaluations.items()}
     return {

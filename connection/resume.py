@@ -6,6 +6,7 @@ are neither these nor those that the run began with. Row order, dropout and lear
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,13 +16,14 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from connection import durable
+from connection import UserMistake, durable
 from connection.device import describe_device
 from connection.evaluation import Best, Evaluation
 from connection.optimization import optimizer_tensors, restore_optimizer
 from connection.report import EpochRow, Training
 from connection.run import Run
 from connection.safetensors_file import safetensors_chunks
+from connection.trained_rows import TrainedRows
 from ConnectionBert import ConnectionBert
 
 
@@ -29,7 +31,7 @@ def save_training(run: Run, training: Training, encoder: ConnectionBert, optimiz
     """Write a checkpoint of the step just done. Raises UserMistake where it cannot be; the one before is then as it was."""
     moments = optimizer_tensors(optimizer, encoder.bert)
     weights = encoder.weights()
-    state = _state(training) | {"environment": environment(run, encoder)}
+    state = _state(training) | {"environment": environment(run, encoder), "trained_rows": _trained_rows(encoder)}
     files = {
         "model.safetensors": safetensors_chunks(weights),
         "optimizer.safetensors": safetensors_chunks(moments),
@@ -54,6 +56,11 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
         return None
     folder = run.checkpoints.of_step(step)
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state["trained_rows"] != _trained_rows(encoder):
+        raise UserMistake(
+            f"{folder}: since it was written, the sentences have become other tokens: another version of transformers or "
+            "tokenizers is installed. Put the old one back, or set START_OVER = True (--start-over)."
+        )
     training = _restored(state)
     if training.best.step is not None:
         if training.best.step:
@@ -77,6 +84,12 @@ def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
     """What the last bits of a result depend on beside the run's constants and files."""
     device = {"device": describe_device(encoder.device), "instructions": torch.backends.cpu.get_cpu_capability()}
     return {**run.description["versions"], **device}
+
+
+def _trained_rows(encoder: ConnectionBert) -> str | None:
+    """A sum over the tokens whose word embeddings are trained, in their order: the moments have a row for each."""
+    words = encoder.bert.embeddings.word_embeddings
+    return hashlib.sha256(str(words.tokens).encode()).hexdigest() if isinstance(words, TrainedRows) else None
 
 
 def _state(training: Training) -> dict[str, Any]:

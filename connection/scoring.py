@@ -138,6 +138,7 @@ def scored_csv(
     """
     added = ["similarity"] + ["score_predicted"] * (calibration is not None)
     kept = [place for place, name in enumerate(rows.columns) if name not in added]
+    left_out = 0
     yield _csv([[rows.columns[place] for place in kept] + added])
     with tqdm(total=found.pairs, unit="pair", disable=None, dynamic_ncols=True) as bar:
         stream = iter(rows)
@@ -147,7 +148,11 @@ def scored_csv(
             columns = [scored] + ([calibration(scored)] if calibration else [])
             cells = [[str(row.cells[place]) for place in kept] for row in chunk]
             yield _csv([row + [f"{x:.9g}" for x in more] for row, *more in zip(cells, *columns, strict=True)])
+            left_out += sum(len(row.cells) - rows.check.width for row in chunk)
             bar.update(len(chunk))
+    left_out += rows.table.ignored_cells
+    if left_out:
+        print(f"Cells that stand under no column and are left out: {left_out:,}.")
     if sum(map(len, similarities)) != found.pairs:
         raise UserMistake(f"{rows.path} has changed while it was read. Nothing was written; start again.")
 
@@ -183,10 +188,12 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
     return "\n".join(lines)
 
 
-def pair_text(encoder: ConnectionBert, sentence1: str, sentence2: str, calibration: Calibration | None) -> str:
+def pair_text(
+    encoder: ConnectionBert, sentence1: str, sentence2: str, calibration: Calibration | None, precision: str = "float32"
+) -> str:
     """The similarity of one pair, and its score on the user's scale where there is a calibration."""
     similarity = float(
-        PairScorer(encoder, survey([], has_scores=False), 2)([PairRow(1, [], sentence1, sentence2, math.nan)])[0]
+        PairScorer(encoder, survey([], has_scores=False), 2, precision)([PairRow(1, [], sentence1, sentence2, math.nan)])[0]
     )
     text = f"similarity {similarity:.4f}"
     if calibration is None:

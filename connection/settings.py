@@ -269,6 +269,8 @@ def _checked(kind: Kind, value: Any, folder: Path, where: str) -> Any:
     problem = kind.check(value) if right else f"must be {wanted[kind.type]}"
     if problem:
         raise UserMistake(f"{where} is {value!r}; it {problem}.")
+    if kind.type is tuple:
+        return tuple(_plain_number(float(bound)) for bound in value)  # (0, 5) and (0.0, 5.0) are one setting
     if kind.is_column:
         return int(value) if _is_number(value) else value
     if kind.is_path:
@@ -279,6 +281,8 @@ def _checked(kind: Kind, value: Any, folder: Path, where: str) -> Any:
 def _absolute(value: str, folder: Path, where: str) -> Path:
     try:
         path = (folder / Path(value).expanduser()).resolve()
+        if not path.name:
+            raise ValueError("it is a disk's root")
         path.exists()  # the system's word on it: too long, a loop of links, a folder that may not be entered
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -29,7 +29,7 @@ class EventFiles:
         """step: after which a run goes on; what an earlier start wrote of later steps is no longer shown."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / FOLDER), flush_secs=10, purge_step=None if step is None else step + 1)
+        self._writer = SummaryWriter(str(folder / FOLDER), flush_secs=10, purge_step=0 if step is None else step + 1)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the numbers of one line of metrics.jsonl."""

@@ -18,20 +18,25 @@ class TrainedRows(nn.Module):
     once. Moving the module to another device would part the two: make it where it is to stay.
     """
 
-    def __init__(self, weight: Tensor, token_ids: Tensor):
-        """weight: (V, H). token_ids: the tokens whose rows are trained, in any number and order."""
+    def __init__(self, weight: Tensor, token_ids: Tensor, padding: int | None = None):
+        """weight: (V, H). token_ids: the tokens whose rows are trained, in any number and order. padding: a token that has
+        no gradient wherever it occurs, as in torch's Embedding."""
         super().__init__()
-        trained = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
+        trained = torch.zeros(len(weight), dtype=torch.bool)
         trained[token_ids] = True
         order = torch.argsort(~trained, stable=True)  # (V,) row i of the table is that of token order[i]
-        self.place = torch.empty_like(order)
-        self.place[order] = torch.arange(len(order), device=order.device)  # (V,) where a token's row lies
-        self.table = weight.detach()[order]
-        self.rows = nn.Parameter(self.table[: int(trained.sum())])
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))  # (V,) where a token's row lies
+        self.tokens = order[: int(trained.sum())].tolist()
+        self.padding = int(place[padding]) if padding in self.tokens else None
+        self.place, self.table = place.to(weight.device), weight.detach()[order.to(weight.device)]
+        self.rows = nn.Parameter(self.table[: len(self.tokens)])
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """Rows (…, H) of tokens (…). In training every token must be one of the trained."""
-        return F.embedding(self.place[token_ids], self.rows if self.training else self.table)
+        if self.training:
+            return F.embedding(self.place[token_ids], self.rows, padding_idx=self.padding)
+        return F.embedding(self.place[token_ids], self.table)
 
     @property
     def weight(self) -> Tensor:

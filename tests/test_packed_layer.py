@@ -16,6 +16,7 @@ import connection.packed_bert
 import connection.products
 from connection.attention_plan import AttentionPlan, choose_groups
 from connection.dropout import draw_masks
+from connection.packed_bert import row_count
 from connection.products import has_onednn, input_gradient, linear, weight_gradient
 from connection.trained_rows import TrainedRows
 from ConnectionBert import ConnectionBert
@@ -77,7 +78,8 @@ def test_dropout_falls_where_it_falls_in_bert_and_its_gradients_are_right(
     """With the masks of the one way given to the other. One sentence: then both lay attention out alike."""
     encoder, (batch, _) = make_encoder(bert_factory(3)), make_batch([13])
     encoder.train()
-    masks = draw_masks([(32, 32)] * 5 + [(4, 13, 13)] * 2, 0.4)  # 13 tokens are filled up to 32 rows
+    rows = row_count(13)
+    masks = draw_masks([(rows, 32)] * 5 + [(4, 13, 13)] * 2, 0.4)
     hidden, attention = [mask.double() for mask in masks[:5]], [mask.double() for mask in masks[5:]]
     monkeypatch.setattr(connection.packed_bert, "draw_masks", lambda shapes, p: hidden if len(shapes) == 5 else attention)
     by_hand = gradients(encoder, batch)
@@ -267,6 +269,20 @@ def test_training_some_rows_gives_the_weights_of_training_all(tiny_encoder: Path
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     words = encoder.bert.embeddings.word_embeddings
     assert isinstance(words, TrainedRows) and len(words.rows) == 15 < len(words.table)
+
+
+def test_a_padding_token_in_a_text_has_no_gradient_whatever_is_trained(tiny_encoder: Path) -> None:
+    batch = pack([np.array([2, 0, 9, 3], dtype=np.int32)])
+    for only_some in (False, True):
+        encoder = ConnectionBert.load(tiny_encoder).train()
+        before = encoder.weights()["embeddings.word_embeddings.weight"].clone()
+        if only_some:
+            encoder.train_rows_of(batch.input_ids.numpy())
+        optimizer = torch.optim.SGD(encoder.parameters(), lr=1.0)
+        encoder(batch).sin().sum().backward()
+        optimizer.step()
+        moved = (encoder.weights()["embeddings.word_embeddings.weight"] != before).any(1)
+        assert moved.nonzero().flatten().tolist() == [2, 3, 9]
 
 
 def test_trained_rows_are_in_the_table_at_once_and_are_saved_in_its_order(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connection.preview import first_rows, score_histogram, time_text, token_text, tried_seconds_per_token
+from connection.preview import first_rows, padding_text, score_histogram, time_text, token_text, tried_seconds_per_token
+from connection.products import has_onednn
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset, epoch_loader
 
@@ -61,3 +62,15 @@ def test_trying_a_step_changes_nothing(tiny_encoder: Path, sentence_factory: Cal
 
 def test_the_time_is_that_of_steps_and_evaluations() -> None:
     assert time_text(1000, 0.5, 5, 20.0).startswith("This will take about 0:10:00: 1,000 steps of 0.5 s, and 5 evaluations")
+
+
+def test_the_share_of_padding_is_that_of_the_rows_that_are_computed(tiny_encoder: Path, sentence_factory: Callable) -> None:
+    encoder = ConnectionBert.load(tiny_encoder)
+    sentences = sentence_factory(40)
+    dataset = ConnectionDataset(sentences[:20], sentences[20:], [0.5] * 20, encoder.tokenize)
+    loader = epoch_loader(dataset, 6, seed=1, epoch=1)
+    tokens = dataset.step_tokens(loader.batch_sampler)
+    assert tokens.tolist() == [len(batch.input_ids) for batch in loader] and tokens.sum() == dataset.tokens
+    assert encoder.rows_of(np.array([1, 32, 33])).tolist() == ([32, 32, 64] if has_onednn() else [1, 32, 33])
+    encoder.by_hand = False
+    assert padding_text(tokens, encoder.rows_of(tokens)) == "Padding: none."

@@ -139,10 +139,10 @@ def test_an_output_whose_parent_may_not_be_written_is_claimed_inside(tmp_path: P
     output.mkdir()
     lock = connection.claim._lock
 
-    def refuse(output: Path, path: Path):
+    def refuse(output: Path, path: Path, constant: str):
         if path.parent == tmp_path:
             raise PermissionError(13, "Permission denied")
-        return lock(output, path)
+        return lock(output, path, constant)
 
     monkeypatch.setattr(connection.claim, "_lock", refuse)
     with claimed(output):
