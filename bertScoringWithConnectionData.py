@@ -87,17 +87,13 @@ def main(arguments: list[str] | None = None) -> int:
     settings = read_settings(__file__, globals(), arguments, SCORING_KINDS)
     check_packages()
     from connection.calibration import Calibration
-    from connection.claim import claimed
-    from connection.interruption import stoppable
 
     check_encoder(settings.ENCODER)
     calibration = Calibration.load(settings.ENCODER)
     if settings.SENTENCE1.strip() or settings.SENTENCE2.strip():
         score_pair(settings, calibration)
         return 0
-    check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
-    with stoppable(), claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"):
-        score_file(settings, calibration)
+    score_file(settings, calibration)
     return 0
 
 
@@ -129,9 +125,12 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears whole or not at all."""
+    from connection.claim import claimed
     from connection.device import is_out_of_memory
+    from connection.interruption import stoppable
     from connection.scoring import open_rows, survey
 
+    check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
     layout = read_layout(settings)
     rows = open_rows(settings.PAIRS_FILE, layout)
     found = survey(rows, has_scores=rows.layout.score is not None)
@@ -140,7 +139,8 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
     if calibration is None:
         print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")
     try:
-        write_scores(settings, encoder, rows.layout, found, calibration)
+        with stoppable(), claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"):
+            write_scores(settings, encoder, rows.layout, found, calibration)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

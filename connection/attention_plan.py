@@ -64,13 +64,15 @@ class AttentionPlan:
 
     gather: (T, H) → (P · heads, d), group after group, in each (count, heads, length, d); P counts padding too.
     scatter: the way back, from rows that `new_rows` made. padding: the gathered rows that stand for no token. scale: 1 / √d.
-    The T tokens stand at the beginning of `filled` rows, the rest belong to no sentence and come back as 0.
+    The T tokens stand at the beginning of `filled` rows, the rest belong to no sentence and come back as 0. is_trained:
+    whether a backward will follow.
     """
 
     def __init__(
         self, groups: list[tuple[int, int]], heads: int, dimension: int, filled: int, dtype: torch.dtype = torch.float32
     ):
         self.heads, self.dimension = heads, dimension
+        self.is_trained = torch.is_grad_enabled()
         self.scale = 1 / math.sqrt(dimension)
         self.groups: list[Group] = []
         rows, paddings, token, start = [], [], 0, 0

@@ -41,8 +41,7 @@ class PackedLayer(torch.autograd.Function):
         wq, bq, wk, bk, wv, bv, wo, bo, g1, b1, wi, bi, wf, bf, g2, b2 = weights
         size = (states.shape[1],)
         query, key, value = (plan.gather(linear(states, w, b)) for w, b in ((wq, bq), (wk, bk), (wv, bv)))  # (P · heads, d)
-        is_trained = any(ctx.needs_input_grad)
-        attended, probabilities = (_attend if is_trained else _attend_only)(plan, query, key, value, masks)
+        attended, probabilities = (_attend if plan.is_trained or masks else _attend_only)(plan, query, key, value, masks)
         attended = plan.scatter(attended)  # (T, H)
         first = _add(states, linear(attended, wo, bo), masks and masks.attended)
         middle, mean1, scale1 = torch.native_layer_norm(first, size, g1, b1, eps)
