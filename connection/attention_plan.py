@@ -1,6 +1,6 @@
 """Which packed sentences attention computes together: equal lengths always, near lengths where padding costs less.
 
-Only attention ever sees padding: everything else of BERT works on the packed row as it is.
+Only attention pads sentences: everything else of BERT works on the packed row as it is.
 """
 
 from __future__ import annotations

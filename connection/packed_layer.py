@@ -1,6 +1,6 @@
 """One layer of BERT over packed sentences, its forward and its backward written by hand.
 
-The same mathematics as transformers' BertLayer, for training and inference on a processor: no padding token, each
+The same mathematics as transformers' BertLayer, for training and inference on a processor: the tokens of a packed row, each
 product by `connection.products`, few and large operations, and no more kept for the backward than it needs. What it
 computes and its gradients are held against BertModel in tests/test_packed_layer.py.
 """
