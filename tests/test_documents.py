@@ -213,7 +213,7 @@ def has_its_packages(block: Block) -> bool:
 
 
 _FIGURE = re.compile(r"(?<![\d.:])-?\d\.\d{2,4}(?![\d:.]| s)")  # a correlation, a loss or a similarity
-_MEASURED = re.compile(rf"^(Device|Encoder|Tokens a sentence):|\d:\d\d:\d\d|{_FIGURE.pattern}")
+_MEASURED = re.compile(rf"^(Device|Encoder|Padding|Tokens a sentence):|\d:\d\d:\d\d|{_FIGURE.pattern}")
 
 
 def _shape(line: str) -> str:
@@ -222,8 +222,8 @@ def _shape(line: str) -> str:
     >>> _shape("After step 33: dev Spearman 0.5890, loss 0.0664 (0:00:00), the best so far")
     'After step 0: dev Spearman 0, loss 0 (0)'
     """
-    if line.startswith("Device:"):
-        return "Device:"
+    if line.startswith(("Device:", "Padding:")):
+        return line.partition(":")[0]
     line = line.replace(", the best so far", "")
     return " ".join(re.sub(r"-?\d[\d,.:]*\d|-?\d", "0", line).split())
 
