@@ -89,7 +89,9 @@ def check_make(target: str, flags: str | None = None) -> None:
     read_settings(script.__file__, vars(script), (flags or "").split())
     if not shutil.which("make"):
         pytest.skip("there is no make here")
-    told = subprocess.run(["make", "-n", target, f"FLAGS={flags or ''}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["make", "--no-print-directory", "-n", target, f"FLAGS={flags or ''}"]
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}  # make test
+    told = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     last = {"train": "python bertFineTuningWithConnectionData.py $flags", "test": "python -m pytest"}
     assert last[target] in told.stdout.splitlines()[-1] and told.stdout.rstrip().endswith(flags or "")
