@@ -13,60 +13,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, BertConfig, BertModel
+from transformers import BertConfig, BertModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from connection import UserMistake, durable
 from connection.bert_files import load_bert, load_config, load_tokenizer
 from connection.encoder_folder import inspect_encoder, write_description
+from connection.packed_attention import PACKED
 from connection.packed_bert import can_pack, packed_states, row_count
 from connection.safetensors_file import safetensors_chunks
 from connection.trained_rows import TrainedRows
 from ConnectionDataset import PackedBatch, pack
 
-PACKED = "connection_packed"  # our attention's name among those of transformers
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 TRAINED_ROWS = "embeddings.word_embeddings.rows"
 # What encode computes at a time: on a processor so much as its cache holds, and so that nearly every batch has one shape.
 TOKENS_AT_ONCE = (1024, 16_384)
-
-
-def packed_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: None,
-    *,
-    sentence_groups: list[tuple[int, int]],
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Scaled dot-product attention (Vaswani et al., 2017) of each packed sentence within itself.
-
-    query, key, value: (1, heads, T, d). sentence_groups: (length, count) of each run of equally long sentences; a run
-    is one batch without padding, so no mask is needed. Returns (1, T, heads, d), and no attention weights.
-    """
-    attended, start = [], 0
-    for length, count in sentence_groups:
-        end = start + length * count
-        # (1, heads, T, d) → (count, heads, length, d)
-        parts = [x[0, :, start:end].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value)]
-        states = F.scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
-        attended.append(states.transpose(1, 2).flatten(0, 1))  # (count · length, heads, d)
-        start = end
-    return torch.cat(attended)[None], None
-
-
-AttentionInterface.register(PACKED, packed_attention)
-AttentionMaskInterface.register(PACKED, lambda *args, **kwargs: None)
 
 
 def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:

@@ -17,6 +17,7 @@ from connection.settings import Settings, read_settings, run_script
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from tqdm import tqdm
 
     from connection.encoder_folder import EncoderFolder
     from connection.evaluation import Evaluation
@@ -372,19 +373,7 @@ def train(
                 optimizer.zero_grad()
 
                 now = time.perf_counter()
-                training.count_step(len(batch.rows), len(batch.input_ids), loss.item(), now - clock)
-                run.log(
-                    {
-                        "step": training.step,
-                        "epoch": epoch,
-                        "loss": loss.item(),
-                        "learning_rate": learning_rate,
-                        "gradient_norm": norm.item(),
-                        "pairs_per_second": len(batch.rows) / (now - clock),
-                    }
-                )
-                bar.set_postfix(loss=f"{loss.item():.4f}", learning_rate=f"{learning_rate:.2e}", refresh=False)
-                bar.update(len(batch.rows))
+                note_step(run, bar, training, batch, loss.item(), norm.item(), learning_rate, now - clock)
                 clock = now
                 if step_in_epoch in evaluated_steps:
                     judge(run, encoder, training, evaluate(encoder, datasets["dev"], objective))
@@ -405,6 +394,33 @@ def train(
                     break
         print(f"Training loss {training.rows[-1].mean_loss:.4f}. Elapsed: {format_time(training.train_seconds)}")
     return training
+
+
+def note_step(
+    run: Run,
+    bar: tqdm,
+    training: Training,
+    batch: PackedBatch,
+    loss: float,
+    gradient_norm: float,
+    learning_rate: float,
+    seconds: float,
+) -> None:
+    """Count a step that took so many seconds, log it and move the bar."""
+    pairs = len(batch.rows)
+    training.count_step(pairs, len(batch.input_ids), loss, seconds)
+    run.log(
+        {
+            "step": training.step,
+            "epoch": training.epoch,
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "gradient_norm": gradient_norm,
+            "pairs_per_second": pairs / seconds,
+        }
+    )
+    bar.set_postfix(loss=f"{loss:.4f}", learning_rate=f"{learning_rate:.2e}", refresh=False)
+    bar.update(pairs)
 
 
 def batch_loss(encoder: ConnectionBert, batch: PackedBatch, objective: Objective, precision: str) -> Tensor:

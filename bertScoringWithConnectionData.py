@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
+from connection.kinds import SCORING_KINDS
 from connection.requirements import check_packages, check_python
-from connection.settings import SCORING_KINDS, Settings, read_settings, run_script
+from connection.settings import Settings, read_settings, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The objectives of training: pure functions of embeddings and scores.
 
 An objective takes the embeddings of both sides of B pairs and their scores from 0 to 1, and returns a scalar. To add one, write
-the function and name it in `OBJECTIVES` and among the choices of LOSS in `connection/settings.py`.
+the function and name it in `OBJECTIVES` and among the choices of LOSS in `connection/kinds.py`.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def check_space(output: Path, weights: Path, *, trains: bool = True, going_on: b
     """Raise UserMistake unless the disk of OUTPUT has room for what a run writes.
 
     That is best/ twice while it is replaced, and three checkpoints, each of the weights, two moments and the best weights,
-    if the run `trains`.     going_on: what lies in OUTPUT is part of it.
+    if the run `trains`. going_on: what lies in OUTPUT is part of it.
     """
     needed = (2 + 3 * 4 * trains) * weights.stat().st_size + 10_000_000
     if going_on:

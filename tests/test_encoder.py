@@ -17,7 +17,8 @@ from safetensors import safe_open
 from transformers import BertModel, BertTokenizer
 
 from connection import UserMistake
-from ConnectionBert import ConnectionBert, packed_attention, pool
+from connection.packed_attention import packed_attention
+from ConnectionBert import ConnectionBert, pool
 from ConnectionDataset import pack
 
 POOLINGS = ["mean", "cls", "max"]

@@ -13,7 +13,8 @@ import pytest
 
 import bertFineTuningWithConnectionData as script
 import bertScoringWithConnectionData as scoring_script
-from connection.settings import KINDS, SCORING_KINDS, read_constants
+from connection.kinds import KINDS, SCORING_KINDS
+from connection.settings import read_constants
 
 ROOT = Path(script.__file__).resolve().parent
 README, KOREAN = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))

@@ -16,8 +16,9 @@ import bertFineTuningWithConnectionData as script
 import bertScoringWithConnectionData as scoring_script
 from connection import UserMistake, requirements
 from connection.encoder_folder import POOLINGS
+from connection.kinds import KINDS, SCORING_KINDS
 from connection.loss import OBJECTIVES
-from connection.settings import KINDS, SCORING_KINDS, flag_of, read_constants, read_settings
+from connection.settings import flag_of, read_constants, read_settings
 
 SCRIPT = Path(script.__file__).resolve()
 SOURCE = SCRIPT.read_text(encoding="utf-8")

@@ -1,0 +1,44 @@
+"""Attention over packed sentences for transformers' own layers, by its interface: on CUDA, on MPS, in bfloat16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+PACKED = "connection_packed"  # our attention's name among those of transformers
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None,
+    *,
+    sentence_groups: list[tuple[int, int]],
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention (Vaswani et al., 2017) of each packed sentence within itself.
+
+    query, key, value: (1, heads, T, d). sentence_groups: (length, count) of each run of equally long sentences; a run
+    is one batch without padding, so no mask is needed. Returns (1, T, heads, d), and no attention weights.
+    """
+    attended, start = [], 0
+    for length, count in sentence_groups:
+        end = start + length * count
+        # (1, heads, T, d) → (count, heads, length, d)
+        parts = [x[0, :, start:end].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value)]
+        states = F.scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
+        attended.append(states.transpose(1, 2).flatten(0, 1))  # (count · length, heads, d)
+        start = end
+    return torch.cat(attended)[None], None
+
+
+AttentionInterface.register(PACKED, packed_attention)
+AttentionMaskInterface.register(PACKED, lambda *args, **kwargs: None)
