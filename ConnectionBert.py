@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from connection import UserMistake, durable
-from connection.bert_files import load_bert, load_config, load_tokenizer
-from connection.encoder_folder import inspect_encoder, write_description
-from connection.packed_attention import PACKED
-from connection.packed_bert import can_pack, packed_states, row_count
-from connection.safetensors_file import safetensors_chunks
-from connection.trained_rows import TrainedRows
+from connection import UserMistake
+from connection.disk import durable
+from connection.disk.safetensors_file import safetensors_chunks
+from connection.encoder.attention import PACKED
+from connection.encoder.files import load_bert, load_config, load_tokenizer
+from connection.encoder.folder import inspect_encoder, write_description
+from connection.encoder.forward import can_pack, packed_states, row_count
+from connection.encoder.trained_rows import TrainedRows
 from ConnectionDataset import PackedBatch, pack
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -59,7 +60,7 @@ class ConnectionBert(nn.Module):
 
     bert: the BertModel, float32. pooling: mean, cls or max. normalize: whether vectors are scaled to length 1.
     max_tokens: longer sentences are cut to it, [CLS] and [SEP] included. by_hand: whether a processor computes BERT's layers
-    with `connection.packed_layer`, faster, or with transformers' own; the results are equal but for rounding.
+    with `connection.encoder.layer`, faster, or with transformers' own; the results are equal but for rounding.
     """
 
     by_hand = True

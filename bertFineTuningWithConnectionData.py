@@ -12,20 +12,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from connection import UserMistake
-from connection.requirements import check_packages, check_python
-from connection.settings import Settings, read_settings, run_script
+from connection.script.requirements import check_packages, check_python
+from connection.script.settings import Settings, read_settings, run_script
 
 if TYPE_CHECKING:
     from torch import Tensor
     from tqdm import tqdm
 
-    from connection.encoder_folder import EncoderFolder
-    from connection.evaluation import Evaluation
-    from connection.interruption import Stop
-    from connection.loss import Objective
-    from connection.report import Training
-    from connection.run import Run
-    from connection.splits import Splits
+    from connection.encoder.folder import EncoderFolder
+    from connection.reading.splits import Splits
+    from connection.run.folder import Run
+    from connection.script.interruption import Stop
+    from connection.training.evaluation import Evaluation
+    from connection.training.losses.cosine import Objective
+    from connection.training.progress import Training
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset, PackedBatch
 
@@ -146,12 +146,12 @@ def main(arguments: list[str] | None = None) -> int:
     check_python()
     settings = read_settings(__file__, globals(), arguments)
     check_packages()
-    from connection.claim import claimed
-    from connection.encoder_folder import inspect_encoder
-    from connection.interruption import stoppable
-    from connection.pairs import Layout
-    from connection.splits import read_splits
-    from connection.tensorboard_events import check_tensorboard
+    from connection.disk.claim import claimed
+    from connection.encoder.folder import inspect_encoder
+    from connection.reading.pairs import Layout
+    from connection.reading.splits import read_splits
+    from connection.run.tensorboard_events import check_tensorboard
+    from connection.script.interruption import stoppable
 
     # All that can be wrong with what the person gave is found here, before weights are loaded or a file is written.
     if settings.TENSORBOARD:
@@ -181,10 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop) -> None:
     """Look at OUTPUT, then leave it alone, make a run of it or go on with the one there."""
-    from connection.checkpoints import Checkpoints
-    from connection.device import prepare_device
-    from connection.report_page import REPORT, write_report
-    from connection.run import Run, Start, check_space, decide, describe_run, fingerprints, set_aside
+    from connection.disk.checkpoints import Checkpoints
+    from connection.encoder.device import prepare_device
+    from connection.run.folder import Run, Start, check_space, decide, describe_run, fingerprints, set_aside
+    from connection.run.report import REPORT, write_report
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
@@ -220,7 +220,7 @@ def load(settings: Settings, splits: Splits) -> tuple[ConnectionBert, dict[str, 
     """The encoder, and train, dev and test as its token ids."""
     import numpy as np
 
-    from connection.preview import encoder_text, token_text
+    from connection.reading.preview import encoder_text, token_text
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
@@ -250,10 +250,10 @@ def conduct(
     loading_seconds: float,
 ) -> None:
     """Evaluate, train, evaluate the best weights as they lie in best/, and leave the result in the run's folder."""
-    from connection.device import is_out_of_memory
-    from connection.evaluation import evaluate
-    from connection.loss import OBJECTIVES
-    from connection.report import result_text, speed_text, summarise
+    from connection.encoder.device import is_out_of_memory
+    from connection.training.evaluation import evaluate
+    from connection.training.losses.cosine import OBJECTIVES
+    from connection.training.progress import result_text, speed_text, summarise
     from ConnectionBert import ConnectionBert
 
     objective, held_out = OBJECTIVES[settings.LOSS], [name for name in datasets if name != "train"]
@@ -291,11 +291,11 @@ def leave_result(
     summary: dict[str, Any],
 ) -> None:
     """Write what is known when all is computed; summary.json last, since with it the run is complete."""
-    from connection import calibration
-    from connection.model_card import model_card
-    from connection.preview import encoder_text
-    from connection.report_page import write_report
-    from connection.splits import prediction_rows
+    from connection.reading.preview import encoder_text
+    from connection.reading.splits import prediction_rows
+    from connection.run.model_card import model_card
+    from connection.run.report import write_report
+    from connection.training import calibration
 
     for name, evaluation in after.items():
         rows = prediction_rows(splits.named()[name], before[name].similarities, evaluation.similarities)
@@ -326,12 +326,12 @@ def train(
     import torch
     from tqdm import tqdm
 
-    from connection.evaluation import evaluate
-    from connection.loss import OBJECTIVES
-    from connection.optimization import learning_rate_at, make_optimizer, spread_steps
     from connection.randomness import STEP, derive_seed
-    from connection.report import EpochRow, Training, format_time
-    from connection.resume import resume_training, save_training
+    from connection.training.evaluation import evaluate
+    from connection.training.losses.cosine import OBJECTIVES
+    from connection.training.optimizer import learning_rate_at, make_optimizer, spread_steps
+    from connection.training.progress import EpochRow, Training, format_time
+    from connection.training.resume import resume_training, save_training
     from ConnectionDataset import epoch_loader
 
     objective, device = OBJECTIVES[settings.LOSS], encoder.device
@@ -440,8 +440,8 @@ def tell_time(
     before: dict[str, Evaluation],
 ) -> None:
     """Say how long the run will take: before the first step, not after an hour."""
-    from connection.loss import OBJECTIVES
-    from connection.preview import padding_text, time_text, tried_seconds_per_token
+    from connection.reading.preview import padding_text, time_text, tried_seconds_per_token
+    from connection.training.losses.cosine import OBJECTIVES
     from ConnectionDataset import epoch_loader
 
     objective, train = OBJECTIVES[settings.LOSS], datasets["train"]
@@ -482,7 +482,7 @@ def judge(run: Run, encoder: ConnectionBert, training: Training, evaluation: Eva
     """Log an evaluation of dev, tell it, and keep the weights if they are the best so far."""
     from tqdm import tqdm
 
-    from connection.report import format_time
+    from connection.training.progress import format_time
 
     training.count_evaluation(evaluation)
     run.log({"step": training.step, "epoch": training.epoch, "split": "dev"} | evaluation.as_json())

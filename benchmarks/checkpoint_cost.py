@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import bertFineTuningWithConnectionData as script  # noqa: E402  # found by the line above
-import connection.resume  # noqa: E402
+import connection.training.resume  # noqa: E402
 
 ENCODER = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
 STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
@@ -32,14 +32,14 @@ STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
 def measure(epochs: int, output: Path) -> dict[str, object]:
     """Seconds of training and of each checkpoint, and the size of a checkpoint, of one run."""
     seconds = []
-    save = connection.resume.save_training
+    save = connection.training.resume.save_training
 
     def timed(*arguments: object) -> None:
         started = time.perf_counter()
         save(*arguments)
         seconds.append(time.perf_counter() - started)
 
-    connection.resume.save_training = timed
+    connection.training.resume.save_training = timed
     files = [f"--train-file={STSB / 'train.csv'}", f"--dev-file={STSB / 'dev.csv'}", "--test-file="]
     with contextlib.redirect_stdout(io.StringIO()):
         script.main([f"--encoder={ENCODER}", *files, f"--output={output}", f"--epochs={epochs}"])

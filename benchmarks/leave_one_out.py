@@ -35,20 +35,20 @@ UNCOUNTED = 4
 
 def variants() -> dict[str, list[tuple]]:
     """What is left out → the changes that leave it out: of an object, an attribute, its other value."""
-    import connection.attention_plan
-    import connection.packed_bert
-    import connection.products
+    import connection.encoder.attention_plan
+    import connection.encoder.forward
+    import connection.encoder.products
     from ConnectionBert import ConnectionBert
 
     return {
         "nothing": [],
-        "oneDNN's products": [(connection.products, "has_onednn", lambda: False)],
+        "oneDNN's products": [(connection.encoder.products, "has_onednn", lambda: False)],
         "the layer by hand": [(ConnectionBert, "by_hand", False)],
         "rows that occur": [],  # an encoder of its own, whose whole table is trained
-        "masks from 16 bits": [(connection.packed_bert, "draw_masks", bernoulli)],
-        "near lengths together": [(connection.attention_plan, "GROUP_COST", 0)],
-        "far lengths apart": [(connection.attention_plan, "GROUP_COST", 10**9)],
-        "rows filled up": [(connection.packed_bert, "row_count", lambda tokens: tokens)],
+        "masks from 16 bits": [(connection.encoder.forward, "draw_masks", bernoulli)],
+        "near lengths together": [(connection.encoder.attention_plan, "GROUP_COST", 0)],
+        "far lengths apart": [(connection.encoder.attention_plan, "GROUP_COST", 10**9)],
+        "rows filled up": [(connection.encoder.forward, "row_count", lambda tokens: tokens)],
     }
 
 
@@ -57,7 +57,7 @@ def bernoulli(shapes: list[tuple[int, ...]], probability: float) -> list[torch.T
 
 
 def step_seconds(encoder: ConnectionBert, optimizer: torch.optim.Optimizer, batch: PackedBatch) -> float:
-    from connection.loss import cosine_loss
+    from connection.training.losses.cosine import cosine_loss
 
     torch.manual_seed(0)
     began = time.perf_counter()
@@ -69,7 +69,7 @@ def step_seconds(encoder: ConnectionBert, optimizer: torch.optim.Optimizer, batc
 
 
 def main() -> None:
-    from connection.optimization import make_optimizer
+    from connection.training.optimizer import make_optimizer
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset, epoch_loader
 

@@ -48,7 +48,7 @@ def write_pairs(path: Path, rows: int, seed: int) -> Path:
 
 
 def reading(big: Path, train: Path, dev: Path) -> Result:
-    from connection.pairs import Layout, read_pairs
+    from connection.reading.pairs import Layout, read_pairs
 
     before, clock = peak(), time.perf_counter()
     pairs = read_pairs(big, Layout())
@@ -56,8 +56,8 @@ def reading(big: Path, train: Path, dev: Path) -> Result:
 
 
 def checking(big: Path, train: Path, dev: Path) -> Result:
-    from connection.pairs import Layout
-    from connection.splits import read_splits
+    from connection.reading.pairs import Layout
+    from connection.reading.splits import read_splits
 
     before, clock = peak(), time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -66,7 +66,7 @@ def checking(big: Path, train: Path, dev: Path) -> Result:
 
 
 def tokenising(big: Path, train: Path, dev: Path) -> Result:
-    from connection.pairs import Layout, read_pairs
+    from connection.reading.pairs import Layout, read_pairs
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
@@ -81,7 +81,7 @@ def peak() -> int:
     """The most memory that this process has had, in bytes; 0 where the system does not tell (Windows)."""
     import torch
 
-    from connection.device import peak_memory_bytes
+    from connection.encoder.device import peak_memory_bytes
 
     return peak_memory_bytes(torch.device("cpu")) or 0
 

@@ -26,10 +26,10 @@ from pathlib import Path
 import conftest
 
 import bertFineTuningWithConnectionData as script
-from connection import durable
-from connection.settings import run_script
+from connection.disk import durable
+from connection.script.settings import run_script
 
-importlib.import_module("connection.resume")  # with all that the script imports later, so that no fork has to
+importlib.import_module("connection.training.resume")  # with all that the script imports later, so that no fork has to
 ACTIONS = ("kill", "power", "short", "full", "ENOSPC", "EIO", "EACCES", "EFBIG")
 
 

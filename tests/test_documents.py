@@ -22,14 +22,14 @@ from packaging.requirements import Requirement
 
 import bertFineTuningWithConnectionData as script
 import downloadBert
-from connection.requirements import is_installed
-from connection.settings import read_constants, read_settings
+from connection.script.requirements import is_installed
+from connection.script.settings import read_constants, read_settings
 
 ROOT = Path(script.__file__).resolve().parent
 DOCUMENTS = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
 OWN_FILE = "sentence1,sentence2,score\n" + "".join(f"cat {i},dog {i * i},{i % 3 / 2}\n" for i in range(40))
 
-ROOMS = ("connection", "connection/page", "connection/vendor", "data", "docs")
+ROOMS = ("connection", "connection/page", "connection/page/vendor", "data", "docs")
 PUBLISHED = {"bert-base-uncased", "klue/bert-base"}  # names on the model hub that our documents may tell people to fetch
 
 

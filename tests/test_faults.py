@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import bertFineTuningWithConnectionData as script
-from connection.interruption import stoppable
+from connection.script.interruption import stoppable
 
 SCRIPT = Path(script.__file__).resolve()
 DRIVER = Path(__file__).with_name("fault_driver.py")
@@ -213,8 +213,8 @@ def test_a_signal_while_there_is_nothing_to_save_ends_at_once(
 
 HELD = """
 import sys, time
-from connection.interruption import stoppable
-from connection.settings import run_script
+from connection.script.interruption import stoppable
+from connection.script.settings import run_script
 def main():
     with stoppable() as stop:
         with stop.held():

@@ -106,7 +106,8 @@ def fetch(hub: Hub, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess
     """Run the script as a person does, HF_ENDPOINT naming our hub, into `tmp_path`/bert."""
 
     def run(name: str, endpoint: str = "") -> subprocess.CompletedProcess:
-        code = "import sys, pathlib, downloadBert, huggingface_hub.constants as c; from connection.settings import run_script; "
+        code = "import sys, pathlib, downloadBert, huggingface_hub.constants as c; "
+        code += "from connection.script.settings import run_script; "
         code += "c.DOWNLOAD_CHUNK_SIZE = 10_000; "  # instead of 10 MB: what arrived of the chunk that breaks off is lost
         code += f"downloadBert.FOLDER = pathlib.Path({str(tmp_path / 'bert')!r}); "
         code += f"sys.exit(run_script(lambda: downloadBert.main([{name!r}])))"

@@ -219,11 +219,11 @@ def test_ctrl_c_ends_quietly(start: Start, tmp_path: Path) -> None:
 
 
 ROOT = SCRIPT.parent
-SOURCES = sorted([*ROOT.glob("*.py"), *ROOT.glob("connection/*.py")])
+SOURCES = sorted([*ROOT.glob("*.py"), *ROOT.glob("connection/**/*.py")])
 READ_FIRST = [
     SCRIPT,
     ROOT / "downloadBert.py",
-    *(ROOT / f"connection/{name}.py" for name in ("__init__", "requirements", "settings")),
+    *(ROOT / f"connection/{name}.py" for name in ("__init__", "script/__init__", "script/requirements", "script/settings")),
 ]
 
 

@@ -13,7 +13,7 @@ import bertFineTuningWithConnectionData as script
 import bertScoringWithConnectionData as scoring_script
 
 ROOT = Path(script.__file__).resolve().parent
-SOURCES = sorted([*ROOT.glob("*.py"), *ROOT.glob("connection/*.py")])
+SOURCES = sorted([*ROOT.glob("*.py"), *ROOT.glob("connection/**/*.py")])
 NETWORK = {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "requests", "httpx", "aiohttp", "huggingface_hub", "asyncio"}
 PICKLES = {"pickle", "joblib", "dill", "shelve", "marshal", "cloudpickle"}
 

@@ -13,8 +13,8 @@ import pytest
 
 import bertFineTuningWithConnectionData as script
 import bertScoringWithConnectionData as scoring_script
-from connection.kinds import KINDS, SCORING_KINDS
-from connection.settings import read_constants
+from connection.constants import KINDS, SCORING_KINDS
+from connection.script.settings import read_constants
 
 ROOT = Path(script.__file__).resolve().parent
 README, KOREAN = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
@@ -71,7 +71,7 @@ def test_the_file_tree_names_every_file_and_no_other(readme: str) -> None:
     named = tree_of(readme)
     for name in named:
         assert (ROOT / name).exists(), name
-    for pattern in ("*.py", "*.txt", "*.md", "connection/*.py", "benchmarks/*.py", "data/*.csv", "docs/*.*"):
+    for pattern in ("*.py", "*.txt", "*.md", "connection/**/*.py", "benchmarks/*.py", "data/*.csv", "docs/*.*"):
         for path in ROOT.glob(pattern):
             relative = path.relative_to(ROOT).as_posix()
             if path.name != "__init__.py":

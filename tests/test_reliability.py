@@ -11,7 +11,7 @@ TABLE = (TESTS.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
 def test_every_row_names_tests_that_exist() -> None:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in TESTS.glob("test_*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in TESTS.rglob("test_*.py")]
     slow = {}
     for node in (node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)):
         slow[node.name] = any("slow" in ast.unparse(decorator) for decorator in node.decorator_list)

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import bertFineTuningWithConnectionData as script
-import connection.evaluation
-import connection.loss
+import connection.training.evaluation
+import connection.training.losses.cosine
 from connection import UserMistake
-from connection.evaluation import spearman
+from connection.training.evaluation import spearman
 from ConnectionBert import ConnectionBert
 
 CLOCKS = ("_seconds", "_per_second", "_bytes")
@@ -66,16 +66,16 @@ def without_clocks(record: dict) -> dict:
 def script_spearman(monkeypatch: pytest.MonkeyPatch, series: list[float]) -> list[dict[str, torch.Tensor]]:
     """Let the evaluations of dev give this series (before training first), and keep the weights of each."""
     weights: list[dict[str, torch.Tensor]] = []
-    real = connection.evaluation.evaluate
+    real = connection.training.evaluation.evaluate
 
-    def evaluate(encoder: ConnectionBert, *arguments: object) -> connection.evaluation.Evaluation:
+    def evaluate(encoder: ConnectionBert, *arguments: object) -> connection.training.evaluation.Evaluation:
         evaluation = real(encoder, *arguments)
         if len(weights) < len(series):
             evaluation.spearman = series[len(weights)]
             weights.append({name: weight.clone() for name, weight in encoder.weights().items()})
         return evaluation
 
-    monkeypatch.setattr(connection.evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(connection.training.evaluation, "evaluate", evaluate)
     return weights
 
 
@@ -148,7 +148,9 @@ def test_two_runs_give_the_same_bytes_and_another_seed_others(train: Train) -> N
 
 
 def test_evaluating_more_often_does_not_move_the_training(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection.evaluation.Best, "offer", lambda self, step, score: True)  # best/ holds the last weights
+    monkeypatch.setattr(
+        connection.training.evaluation.Best, "offer", lambda self, step, score: True
+    )  # best/ holds the last weights
     once, often = train("once"), train("often", evaluations_per_epoch=4)
     assert [x["step"] for x in read_metrics(often) if "split" in x] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
     assert (once / "best/model.safetensors").read_bytes() == (often / "best/model.safetensors").read_bytes()
@@ -174,7 +176,7 @@ def test_without_any_spearman_the_last_weights_are_kept_and_it_says_why(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     weights = script_spearman(monkeypatch, [math.nan] * 3)
-    monkeypatch.setattr(connection.evaluation.Evaluation, "why_undefined", lambda self: "all similarities are equal")
+    monkeypatch.setattr(connection.training.evaluation.Evaluation, "why_undefined", lambda self: "all similarities are equal")
     output = train(test_file="")
     summary = read_summary(output)
     assert summary["best_step"] is None and summary["best_step_undefined"] == "all similarities are equal"
@@ -213,7 +215,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
     steps = []
 
     def poisoned(*arguments: torch.Tensor) -> torch.Tensor:
-        loss = connection.loss.cosine_loss(*arguments)
+        loss = connection.training.losses.cosine.cosine_loss(*arguments)
         if not loss.requires_grad:  # an evaluation
             return loss
         steps.append(loss)
@@ -222,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
     moved = []
     real_step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: (moved.append(1), real_step(self, *a, **k))[1])
-    monkeypatch.setitem(connection.loss.OBJECTIVES, "cosine", poisoned)
+    monkeypatch.setitem(connection.training.losses.cosine.OBJECTIVES, "cosine", poisoned)
     with pytest.raises(UserMistake, match=r"Step 3: the loss is nan .* these lines of .*train\.csv: (\d+, ){7}\d+\. Lower"):
         train()
     assert len(moved) == 2
@@ -251,10 +253,10 @@ def test_too_little_memory_is_one_sentence(train: Train, monkeypatch: pytest.Mon
 def test_bfloat16_is_refused_where_it_is_slower_and_trains_where_not(
     train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import connection.device
+    import connection.encoder.device
 
     seconds = {torch.float32: 1.0, torch.bfloat16: 3.0}
-    monkeypatch.setattr(connection.device, "_product_seconds", lambda device, dtype: seconds[dtype])
+    monkeypatch.setattr(connection.encoder.device, "_product_seconds", lambda device, dtype: seconds[dtype])
     with pytest.raises(UserMistake, match=r"in bfloat16 takes 3\.0 times as long as in float32"):
         train(precision="bfloat16")
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,1 @@
+"""Layer 2: files that are whole or absent after a kill or a power cut at any moment."""

@@ -1,0 +1,99 @@
+"""The machine that a run computes on: which device, whether a precision is worth it there, what it has used."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+
+import torch
+
+from connection import UserMistake
+from connection.encoder.products import linear
+
+
+def prepare_device(wanted: str, precision: str, threads: int) -> torch.device:
+    """The device that DEVICE names, checked against PRECISION and told to the person. threads: 0 leaves torch's choice."""
+    if threads:
+        torch.set_num_threads(threads)
+    device = pick_device(wanted)
+    check_precision(precision, device)
+    print(f"Device: {describe_device(device)}, {precision}")
+    return device
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device named by DEVICE; "auto" takes CUDA, else MPS (Apple), else the CPU. Raises UserMistake if it is not there."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserMistake(
+                f'DEVICE is "{wanted}", but torch {torch.__version__} finds no CUDA card here. Set DEVICE = "auto", or '
+                "install a torch that was built for CUDA, and the card's driver."
+            )
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise UserMistake(f'DEVICE is "{wanted}", but there are {torch.cuda.device_count()} cards, counted from cuda:0.')
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserMistake('DEVICE is "mps", but torch finds no Apple graphics processor here. Set DEVICE = "auto".')
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words, for the first line of a run.
+
+    >>> describe_device(torch.device("cpu")).startswith("CPU")
+    True
+    """
+    if device.type == "cuda":
+        return f"CUDA, {torch.cuda.get_device_name(device)}"
+    if device.type == "mps":
+        return "MPS, the Apple graphics processor"
+    return f"CPU, {platform.machine()} with {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise UserMistake where bfloat16 would only be slower than float32: measured on the spot, by a matrix product."""
+    if precision == "float32":
+        return
+    seconds = {dtype: _product_seconds(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    ratio = seconds[torch.bfloat16] / seconds[torch.float32]
+    if ratio > 1:
+        raise UserMistake(
+            f'PRECISION is "bfloat16", but on this processor a matrix product in bfloat16 takes {ratio:.1f} times as long '
+            'as in float32: it has no instructions for it. Set PRECISION = "float32".'
+        )
+
+
+def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
+    """Median time of the product that BERT's feed-forward layer makes of 512 tokens, in seconds."""
+    tokens = torch.ones(512, 768, device=device, dtype=dtype)
+    weight = torch.ones(3072, 768, device=device, dtype=dtype)
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        float(linear(tokens, weight)[0, 0])  # reading a number waits for the device
+        times.append(time.perf_counter() - started)
+    return sorted(times)[len(times) // 2]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch or Python says that a device's memory, or the machine's, is used up: each system in its own words."""
+    said = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in said)
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """The most memory that was in use: of the card's where there is one, else of this process; None if not known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,270 @@
+"""The folder of an encoder: what lies in it, checked before any weight is read; its weights; how it is written.
+
+Reads a plain BERT (`config.json`, `vocab.txt` or `tokenizer.json`, `model.safetensors` or `pytorch_model.bin`) and what
+sentence-transformers saves (plain BERT + pooling, with or without Normalize). Builds no model: `ConnectionBert` does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from connection import UserMistake
+from connection.disk import durable
+
+POOLINGS = ("mean", "cls", "max")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+VOCABULARY_FILES = ("tokenizer.json", "vocab.txt")
+_HEADS = ("cls.", "classifier.", "qa_outputs.")  # what BERT was trained with, or for: no part of an encoder
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+_SIZES = {
+    "vocab_size": 10_000_000,
+    "hidden_size": 65_536,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 1_024,
+    "intermediate_size": 262_144,
+    "max_position_embeddings": 1_000_000,
+    "type_vocab_size": 1_024,
+}
+_FRACTIONS = {"hidden_dropout_prob": 0.99, "attention_probs_dropout_prob": 0.99, "layer_norm_eps": 0.01}
+
+
+@dataclass(frozen=True)
+class EncoderFolder:
+    """What an encoder's folder says of itself, without its weights.
+
+    folder: as given. bert: where BERT's own files lie (`folder`, or the sub-folder of an old sentence-transformers
+    one). config: BERT's config.json. pooling: "" where the folder names none. max_tokens: None where it names none.
+    lower_case_first: sentence-transformers' own `do_lower_case`, a lower-casing before the tokenizer.
+    """
+
+    folder: Path
+    bert: Path
+    config: dict[str, Any]
+    pooling: str
+    normalize: bool
+    max_tokens: int | None
+    lower_case_first: bool
+    weights: Path | None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that decide what this encoder computes, by their path in the folder: for a run's fingerprint."""
+        names = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+        names += ("sentence_bert_config.json", *VOCABULARY_FILES)
+        paths = [self.bert / name for name in names]
+        paths += [self.weights, self.folder / "modules.json", *sorted(self.folder.glob("*_Pooling/config.json"))]
+        return {path.relative_to(self.folder).as_posix(): path for path in paths if path.is_file()}
+
+
+def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: bool = False) -> EncoderFolder:
+    """Check that `folder` holds an encoder that `ConnectionBert` can load, reading no weights.
+
+    pooling: what the user asks for; "" takes what the folder says, mean where it says nothing. without_weights: they may
+    be missing, and then None stands for them.
+    Raises UserMistake with what is missing, or what is there and not supported.
+    """
+    folder = Path(folder).resolve()
+    if pooling not in ("", *POOLINGS):
+        raise UserMistake(f'The pooling "{pooling}" is none of {", ".join(POOLINGS)}.')
+    _check_files(folder, without_weights)
+    bert, module_pooling, normalize = _read_modules(folder)
+    config = read_json(bert / "config.json")
+    _check_config(config, bert / "config.json")
+    if pooling and module_pooling and pooling != module_pooling:
+        raise UserMistake(
+            f'POOLING is "{pooling}", but {folder} was made with "{module_pooling}". '
+            'Set POOLING = "" to take what the folder says.'
+        )
+    sentence_bert = read_json(bert / "sentence_bert_config.json", missing={})
+    for name, value in (("transformer_task", "feature-extraction"), ("module_output_name", "token_embeddings")):
+        if sentence_bert.get(name, value) != value:
+            raise UserMistake(f'{bert / "sentence_bert_config.json"}: "{name}" is "{sentence_bert[name]}", not "{value}".')
+    _check_no_prompt(folder)
+    return EncoderFolder(
+        folder=folder,
+        bert=bert,
+        config=config,
+        pooling=pooling or module_pooling,
+        normalize=normalize,
+        max_tokens=_max_tokens(bert, sentence_bert),
+        lower_case_first=bool(sentence_bert.get("do_lower_case", False)),
+        weights=next((bert / name for name in WEIGHT_FILES if (bert / name).is_file()), None),
+    )
+
+
+def missing_files(bert: Path) -> list[str]:
+    """What a folder lacks of a BERT: nothing, or the names of the files, alternatives joined by "or"."""
+    wanted = [("config.json",), VOCABULARY_FILES[::-1], WEIGHT_FILES]
+    return [" or ".join(names) for names in wanted if not any((bert / name).is_file() for name in names)]
+
+
+def _check_files(folder: Path, without_weights: bool) -> None:
+    modules = folder / "modules.json"
+    bert = _read_modules(folder)[0] if modules.is_file() else folder
+    missing = missing_files(bert)
+    if without_weights:
+        missing = [names for names in missing if WEIGHT_FILES[0] not in names]
+    if not missing:
+        return
+    if folder.is_file():
+        raise UserMistake(f"ENCODER is the file {folder}; give the folder that holds config.json, vocab.txt and the weights.")
+    lacks = f"lacks {', '.join(missing)}" if folder.is_dir() else "is not there"
+    hint = ""
+    if (folder / "summary.json").is_file() and (folder / "best").is_dir():
+        hint = f" It is the folder of a run; its encoder is {folder / 'best'}."
+    elif not folder.is_dir() and (others := _encoders_in(folder.parent)):
+        hint = f" Beside it there is: {', '.join(others)}."
+    raise UserMistake(
+        f"ENCODER: {bert if folder.is_dir() else folder} {lacks}.{hint} An encoder's folder holds config.json, "
+        "vocab.txt (or tokenizer.json) and model.safetensors (or pytorch_model.bin). Put these three there by hand, "
+        "downloaded from the model's page, or run `python downloadBert.py all-MiniLM-L6-v2` and set "
+        'ENCODER = "transformers/bert/all-MiniLM-L6-v2".'
+    )
+
+
+def _encoders_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not missing_files(path))[:10] if folder.is_dir() else []
+
+
+def read_json(path: Path, missing: Any = None) -> Any:
+    """A JSON file of an encoder's folder: an object, or in modules.json a list of them. missing: what stands for no file."""
+    if missing is not None and not path.is_file():
+        return missing
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserMistake(f"{path} is not readable as JSON: {error}. Fetch the file again.") from None
+    entries = value if path.name == "modules.json" else [value]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UserMistake(f"{path} does not hold what its name says. Fetch the file again.")
+    return value
+
+
+def _read_modules(folder: Path) -> tuple[Path, str, bool]:
+    """Where BERT lies, the pooling and whether vectors are normalized, as a sentence-transformers folder says it."""
+    if not (folder / "modules.json").is_file():
+        return folder, "", False
+    modules = read_json(folder / "modules.json")
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    ours = all(str(module.get("type", "")).startswith("sentence_transformers.") for module in modules)
+    if not ours or kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise UserMistake(
+            f"{folder / 'modules.json'} lists the modules {', '.join(kinds)}; this project trains BERT with pooling, and "
+            "Normalize after it, and no other module. Choose an encoder without them."
+        )
+    paths = [folder / str(module.get("path", "")) for module in modules]
+    if any(folder != path.resolve() and folder not in path.resolve().parents for path in paths):
+        raise UserMistake(f"{folder / 'modules.json'} names a path outside of its folder.")
+    pooling = _read_pooling(paths[1] / "config.json") if len(kinds) > 1 else ""
+    return paths[0].resolve(), pooling, "Normalize" in kinds
+
+
+def _read_pooling(path: Path) -> str:
+    config = read_json(path)
+    mode = config.get("pooling_mode")
+    if mode is None:
+        legacy = {
+            "pooling_mode_cls_token": "cls",
+            "pooling_mode_mean_tokens": "mean",
+            "pooling_mode_max_tokens": "max",
+        }
+        on = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
+        mode = [legacy.get(key, key) for key in on] or "mean"
+    modes = mode if isinstance(mode, list) else [mode]
+    if len(modes) != 1 or modes[0] not in POOLINGS:
+        raise UserMistake(f"{path}: the pooling is {' + '.join(map(str, modes))}; only {', '.join(POOLINGS)} are supported.")
+    return modes[0]
+
+
+def _check_no_prompt(folder: Path) -> None:
+    path = folder / "config_sentence_transformers.json"
+    config = read_json(path, missing={})
+    prompts, default = config.get("prompts"), config.get("default_prompt_name")
+    prompt = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
+    if prompt:
+        raise UserMistake(f"{path} puts the prompt {prompt!r} before every sentence, which this project does not.")
+
+
+def _max_tokens(bert: Path, sentence_bert: dict[str, Any]) -> int | None:
+    named = sentence_bert.get("max_seq_length")
+    if named is None:
+        named = read_json(bert / "tokenizer_config.json", missing={}).get("model_max_length")
+    return int(named) if isinstance(named, (int, float)) and 3 <= named < 1e9 else None
+
+
+def _check_config(config: dict[str, Any], path: Path) -> None:
+    if config.get("model_type", "bert") != "bert":
+        raise UserMistake(f'{path}: the model is a "{config["model_type"]}", no BERT; this project trains BERT encoders.')
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        raise UserMistake(f"{path}: this BERT is a decoder; an encoder is needed.")
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise UserMistake(f'{path}: "position_embedding_type" is "{config["position_embedding_type"]}", not "absolute".')
+    for name, highest in _SIZES.items():
+        value = config.get(name, 1)
+        if type(value) is not int or not 1 <= value <= highest:
+            raise UserMistake(f'{path}: "{name}" is {value!r}; a whole number from 1 to {highest:,} is expected.')
+    for name, highest in _FRACTIONS.items():
+        value = config.get(name, 0.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= highest:
+            raise UserMistake(f'{path}: "{name}" is {value!r}; a number from 0 to {highest:g} is expected.')
+    if config.get("hidden_size", 768) % config.get("num_attention_heads", 12):
+        raise UserMistake(f'{path}: "hidden_size" is no multiple of "num_attention_heads".')
+
+
+def is_cased(vocabulary: list[str]) -> bool:
+    """Whether a vocabulary keeps case: any ordinary piece with an upper-case letter or a Hangul syllable says so.
+
+    An uncased BERT lower-cases and strips accents, which also takes Hangul syllables apart. Upper case is what has a
+    lower case: bert-base-uncased itself holds ℝ, which has none.
+
+    >>> is_cased(["[UNK]", "the", "ℝ"]), is_cased(["[UNK]", "The"]), is_cased(["[UNK]", "한국"])
+    (False, True, True)
+    """
+    ordinary = (piece for piece in vocabulary if not (piece.startswith("[") and piece.endswith("]")))
+    return any(letter != letter.lower() or "가" <= letter <= "힣" for piece in ordinary for letter in piece)
+
+
+def encoder_names(names: list[str]) -> dict[str, str]:
+    """A weight file's tensor names → the names in `BertModel`; heads and position buffers are left out.
+
+    Published checkpoints put `bert.` before every name and call a LayerNorm's weight and bias gamma and beta.
+    """
+    prefix = "bert." if any(name.startswith("bert.") for name in names) else ""
+    kept = {}
+    for name in names:
+        ours = name.removeprefix(prefix)
+        is_head = (prefix and not name.startswith(prefix)) or name.startswith(_HEADS)
+        if is_head or ours in _BUFFERS:
+            continue
+        kept[name] = ours.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    return kept
+
+
+def write_json(path: Path, value: Any) -> None:
+    durable.make_folder(path.parent)
+    durable.replace_file(path, [f"{json.dumps(value, indent=2, allow_nan=False)}\n".encode()])
+
+
+def write_description(
+    folder: Path, *, pooling: str, normalize: bool, max_tokens: int, hidden: int, lower_case_first: bool
+) -> None:
+    """What makes a BERT's folder a sentence encoder's, in the layout that every sentence-transformers since 2 reads."""
+    kinds = ["Transformer", "Pooling"] + ["Normalize"] * normalize
+    modules = [
+        {
+            "idx": i,
+            "name": str(i),
+            "path": "" if i == 0 else f"{i}_{kind}",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for i, kind in enumerate(kinds)
+    ]
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": lower_case_first})
+    description = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    write_json(folder / "config_sentence_transformers.json", {"__version__": {}, **description})
+    modes = {f"pooling_mode_{mode}_token{'s' * (mode != 'cls')}": mode == pooling for mode in POOLINGS}
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden, **modes})

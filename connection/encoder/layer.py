@@ -1,0 +1,134 @@
+"""One layer of BERT over packed sentences, its forward and its backward written by hand.
+
+The same mathematics as transformers' BertLayer, for training and inference on a processor: the tokens of a packed row, each
+product by `connection.encoder.products`, few and large operations, and no more kept for the backward than it needs. What it
+computes and its gradients are held against BertModel in tests/test_packed_layer.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from connection.encoder.attention_plan import AttentionPlan
+from connection.encoder.products import input_gradient, linear, weight_gradient
+
+_layer_norm_backward = torch.ops.aten.native_layer_norm_backward
+
+
+@dataclass(frozen=True)
+class LayerMasks:
+    """A layer's dropout, each mask 0 or 1 / (1 − p): of attention, a group of the plan each (count · heads, length, length);
+    of the two dense outputs, (T, H) each."""
+
+    attention: list[Tensor]
+    attended: Tensor
+    output: Tensor
+
+
+class PackedLayer(torch.autograd.Function):
+    """states (T, H) → states (T, H) of one layer. weights: query, key, value, attention's dense, its LayerNorm, the
+    intermediate dense, the output dense, its LayerNorm; weight and bias of each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, plan: AttentionPlan, masks: LayerMasks | None, eps: float, *weights: Tensor
+    ) -> Tensor:
+        wq, bq, wk, bk, wv, bv, wo, bo, g1, b1, wi, bi, wf, bf, g2, b2 = weights
+        size = (states.shape[1],)
+        query, key, value = (plan.gather(linear(states, w, b)) for w, b in ((wq, bq), (wk, bk), (wv, bv)))  # (P · heads, d)
+        attended, probabilities = (_attend if plan.is_trained or masks else _attend_only)(plan, query, key, value, masks)
+        attended = plan.scatter(attended)  # (T, H)
+        first = _add(states, linear(attended, wo, bo), masks and masks.attended)
+        middle, mean1, scale1 = torch.native_layer_norm(first, size, g1, b1, eps)
+        inner = linear(middle, wi, bi)  # (T, I)
+        active = F.gelu(inner)
+        second = _add(middle, linear(active, wf, bf), masks and masks.output)
+        result, mean2, scale2 = torch.native_layer_norm(second, size, g2, b2, eps)
+        ctx.plan, ctx.masks = plan, masks
+        ctx.save_for_backward(
+            states, query, key, value, attended, first, mean1, scale1, middle, inner, active, second, mean2, scale2,
+            *weights, *probabilities,
+        )  # fmt: skip
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states, query, key, value, attended, first, mean1, scale1, middle, inner, active, second, mean2, scale2, *rest = (
+            ctx.saved_tensors
+        )
+        (wq, _, wk, _, wv, _, wo, _, g1, b1, wi, _, wf, _, g2, b2), probabilities = rest[:16], rest[16:]
+        plan, masks, size = ctx.plan, ctx.masks, (states.shape[1],)
+
+        d_second, d_g2, d_b2 = _layer_norm_backward(gradient, second, size, mean2, scale2, g2, b2, [True] * 3)
+        d_dense = d_second if masks is None else d_second * masks.output
+        d_wf, d_bf = weight_gradient(d_dense, active), d_dense.sum(0)
+        d_inner = torch.ops.aten.gelu_backward(input_gradient(d_dense, wf), inner)
+        d_wi, d_bi = weight_gradient(d_inner, middle), d_inner.sum(0)
+        d_middle = input_gradient(d_inner, wi).add_(d_second)
+
+        d_first, d_g1, d_b1 = _layer_norm_backward(d_middle, first, size, mean1, scale1, g1, b1, [True] * 3)
+        d_dense = d_first if masks is None else d_first * masks.attended
+        d_wo, d_bo = weight_gradient(d_dense, attended), d_dense.sum(0)
+        d_attended = plan.gather(input_gradient(d_dense, wo)).index_fill_(0, plan.padding, 0)
+        parts = [plan.scatter(part) for part in _attend_backward(plan, query, key, value, probabilities, masks, d_attended)]
+        d_states = d_first
+        for d_part, w in zip(parts, (wq, wk, wv), strict=True):
+            d_states = input_gradient(d_part, w).add_(d_states)
+        d_projections = [x for d_part in parts for x in (weight_gradient(d_part, states), d_part.sum(0))]
+        return d_states, None, None, None, *d_projections, d_wo, d_bo, d_g1, d_b1, d_wi, d_bi, d_wf, d_bf, d_g2, d_b2
+
+
+def _add(states: Tensor, dense: Tensor, mask: Tensor | None) -> Tensor:
+    return states + dense if mask is None else torch.addcmul(states, dense, mask)
+
+
+def _attend(
+    plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor, masks: LayerMasks | None
+) -> tuple[Tensor, list[Tensor]]:
+    """Scaled dot-product attention (Vaswani et al., 2017), group by group: context (P · heads, d), and probabilities."""
+    context, probabilities = plan.new_rows(query), []
+    for number, group in enumerate(plan.groups):
+        q, k, v = (group.block(x) for x in (query, key, value))  # (count · heads, length, d)
+        scores = torch.baddbmm(group.bias, q, k.transpose(1, 2), beta=1 if group.padded else 0, alpha=plan.scale)
+        p = torch.softmax(scores, -1)
+        probabilities.append(p)
+        torch.bmm(p if masks is None else p * masks.attention[number], v, out=group.block(context))
+    return context, probabilities
+
+
+def _attend_only(plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor, masks: None) -> tuple[Tensor, list[Tensor]]:
+    """The same context by torch's own attention, which keeps no probabilities: memory stays small for long sentences."""
+    context = plan.new_rows(query)
+    for group in plan.groups:
+        q, k, v = (group.block(x).unflatten(0, (group.count, -1)) for x in (query, key, value))  # (count, heads, length, d)
+        bias = group.bias.unflatten(0, (group.count, -1)) if group.padded else None
+        group.block(context).copy_(F.scaled_dot_product_attention(q, k, v, bias, scale=plan.scale).flatten(0, 1))
+    return context, []
+
+
+def _attend_backward(
+    plan: AttentionPlan,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    probabilities: list[Tensor],
+    masks: LayerMasks | None,
+    gradient: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of query, key and value, (P · heads, d) each; gradient: of the context, 0 where there is padding."""
+    d_query, d_key, d_value = (plan.new_rows(query) for _ in range(3))
+    for number, group in enumerate(plan.groups):
+        q, k, v, g = (group.block(x) for x in (query, key, value, gradient))
+        p, mask = probabilities[number], None if masks is None else masks.attention[number]
+        torch.bmm((p if mask is None else p * mask).transpose(1, 2), g, out=group.block(d_value))
+        d_p = torch.bmm(g, v.transpose(1, 2))
+        d_scores = torch.ops.aten._softmax_backward_data(d_p if mask is None else d_p.mul_(mask), p, -1, p.dtype)
+        d_scores.mul_(plan.scale)
+        torch.bmm(d_scores, k, out=group.block(d_query))
+        torch.bmm(d_scores.transpose(1, 2), q, out=group.block(d_key))
+    return d_query, d_key, d_value

@@ -1,0 +1,1 @@
+"""Layer 2: the parts of the HTML pages."""

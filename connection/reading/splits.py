@@ -1,0 +1,143 @@
+"""Train, dev and test of one run, from the constants that name them: read, held against each other, told to the person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from connection import UserMistake
+from connection.reading.overlap import count_repeats, count_shared, split_dev, without_shared
+from connection.reading.pairs import Layout, Pairs, read_pairs
+from connection.reading.preview import first_rows, score_histogram
+
+
+@dataclass
+class Splits:
+    """The pairs of a run. `overlap`: what train repeats; for "dev" and "test", what each shares with train, as read."""
+
+    train: Pairs
+    dev: Pairs
+    test: Pairs | None
+    overlap: dict[str, dict[str, int]]
+
+    def named(self) -> dict[str, Pairs]:
+        splits = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {name: pairs for name, pairs in splits.items() if pairs is not None}
+
+
+def read_splits(
+    train_file: Path,
+    dev_file: Path | None,
+    test_file: Path | None,
+    layout: Layout,
+    *,
+    overlap: str,
+    dev_share: float,
+    seed: int,
+) -> Splits:
+    """Read the files and apply OVERLAP; without a dev file, split one off. Prints what it saw.
+
+    overlap: "report" counts the pairs that train shares with dev or test, "drop" leaves them out of train, "refuse"
+    raises. Raises UserMistake for what cannot be read or used.
+    """
+    train = read_pairs(train_file, layout, keep_cells=dev_file is None)
+    dev = _read_held_out("DEV_FILE", dev_file, layout)
+    test = _read_held_out("TEST_FILE", test_file, layout)
+    low, high = layout.score_range
+    print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
+    repeats = _tell("train", train)
+    print(f"Its scores:\n{score_histogram(train.table['score'], layout.score_range)}")
+    print(f"Its first rows:\n{first_rows(train.table, layout.score_range)}")
+    if dev is None:
+        train, dev = _split(train, dev_share, seed)
+    else:
+        _tell("dev", dev)
+    if test is not None:
+        _tell("test", test)
+    splits = Splits(train, dev, test, {"train": repeats})
+    _apply_overlap(splits, overlap)
+    return splits
+
+
+def _read_held_out(constant: str, path: Path | None, layout: Layout) -> Pairs | None:
+    """Read dev or test. Who changes TRAIN_FILE alone still has the sample's: what is wrong with one says how to do without."""
+    try:
+        return read_pairs(path, layout, keep_cells=True) if path else None
+    except UserMistake as mistake:
+        without = {"DEV_FILE": "split dev off the training pairs", "TEST_FILE": "do without a test"}[constant]
+        raise UserMistake(f'{mistake}\nThis file is {constant}; set {constant} = "" to {without}.') from None
+
+
+def _tell(name: str, pairs: Pairs) -> dict[str, int]:
+    """Print what a file holds; returns the counts of its repeats."""
+    counts = count_repeats(pairs.table)
+    notes = {
+        "repeated to the letter": counts["exact_duplicates"],
+        "repeated but for case, spacing or order": counts["duplicates"] - counts["exact_duplicates"],
+        "pairs with several scores": counts["pairs_with_several_scores"],
+        "cells ignored": pairs.ignored_cells,
+        "blank lines": pairs.blank_lines,
+        "rows with control characters, which BERT drops": pairs.control_rows,
+    }
+    said = "; ".join(f"{what}: {count:,}" for what, count in notes.items() if count)
+    print(f"{name.capitalize():5} {len(pairs):,} pairs from {pairs.path}" + (f" ({said})" if said else ""))
+    return counts
+
+
+def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
+    train_rows, dev_rows = split_dev(train.table, share, seed)
+    parts = [
+        Pairs(
+            train.path,
+            train.table.iloc[rows].reset_index(drop=True),
+            train.columns,
+            [train.cells[row] for row in rows],
+        )
+        for rows in (train_rows, dev_rows)
+    ]
+    print(f"Dev   {len(dev_rows):,} of these are split off, no sentence on both sides; {len(train_rows):,} are left.")
+    return parts[0], parts[1]
+
+
+def _apply_overlap(splits: Splits, overlap: str) -> None:
+    others = {name: pairs for name, pairs in splits.named().items() if name != "train"}
+    for name, pairs in others.items():
+        shared = count_shared(splits.train.table, pairs.table)
+        splits.overlap[name] = shared
+        if shared["pairs"] or shared["sentences"]:
+            print(
+                f"Train and {name} share: pairs to the letter {shared['exact_pairs']:,}, pairs but for case, spacing or order "
+                f"{shared['pairs']:,}, sentences {shared['sentences']:,}."
+            )
+    if not any(splits.overlap[name]["pairs"] for name in others):
+        return
+    if overlap == "refuse":
+        raise UserMistake(
+            f"{splits.train.path} holds pairs that dev or test hold too, and OVERLAP is "
+            '"refuse". Take them out, or set OVERLAP = "drop".'
+        )
+    if overlap == "drop":
+        kept = without_shared(splits.train.table, [pairs.table for pairs in others.values()])
+        if kept["score"].nunique() < 2:
+            raise UserMistake(f'Nothing to train on is left of {splits.train.path} once OVERLAP = "drop" is applied.')
+        print(f"Left out of train for that (OVERLAP): {len(splits.train) - len(kept):,} rows.")
+        splits.train = Pairs(splits.train.path, kept)
+    else:
+        print('These pairs stay in train: set OVERLAP to "drop" to leave them out, or to "refuse" to stop.')
+
+
+def prediction_rows(pairs: Pairs, before: np.ndarray, after: np.ndarray) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a predictions file: the user's columns, then predicted_before and predicted_after.
+
+    before, after: similarities (n,). A column of these names that the file had already is replaced.
+    """
+    added = {"predicted_before": before, "predicted_after": after}
+    kept = [place for place, name in enumerate(pairs.columns) if name not in added]
+    header = [pairs.columns[place] for place in kept] + list(added)
+    rows = [
+        [cells[place] for place in kept] + [f"{value:.9g}" for value in predicted]
+        for cells, *predicted in zip(pairs.cells, before, after, strict=True)
+    ]
+    return header, rows

@@ -1,0 +1,48 @@
+"""Says what to install, in one sentence, where Python or a package is missing. Imports nothing but the standard library."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from connection import UserMistake
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON_FROM, PYTHON_BELOW = (3, 10), (3, 14)
+PACKAGES = ("torch", "transformers", "pandas", "tqdm", "numpy", "safetensors", "tokenizers", "filelock", "huggingface_hub")
+
+
+def is_installed(package: str) -> bool:
+    """Whether `package` can be imported, without importing it.
+
+    The folder `transformers/` beside the scripts holds encoders, no code: without the pip package, Python would import
+    it as an empty namespace, which has no `origin`.
+    """
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+def check_python() -> None:
+    """Raise `UserMistake` if this Python is too old or too new."""
+    if not PYTHON_FROM <= sys.version_info[:2] < PYTHON_BELOW:
+        raise UserMistake(
+            f"This is Python {sys.version_info[0]}.{sys.version_info[1]}; Python 3.10, 3.11, 3.12 or 3.13 is needed."
+        )
+
+
+def check_packages() -> None:
+    """Raise `UserMistake` with the command to run if a package is missing."""
+    missing = [package for package in PACKAGES if not is_installed(package)]
+    if missing:
+        raise UserMistake(
+            f"Not installed: {', '.join(missing)}. Install what this project needs with: "
+            f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}"{_other_python()}'
+        )
+
+
+def _other_python() -> str:
+    """The Python of `make train`, where that has installed everything and another one is running."""
+    python = ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    there = (ROOT / ".venv" / "installed").is_file() and python.is_file() and python != Path(sys.executable)
+    return f'\nOr use the Python that `make train` has installed it for: "{python}"' * there

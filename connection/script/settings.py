@@ -1,0 +1,238 @@
+"""A script's constants ⇄ command-line flags ⇄ the settings of one run.
+
+A script's constants are the plain `UPPER_CASE` names at its top. Each is also a flag for one run: TRAIN_FILE is
+`--train-file`. What kind of value each name takes, `connection/constants.py` knows; the values themselves stand in the scripts.
+It imports nothing from outside but the standard library, so that `--help` and a mistyped flag answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from connection import UserMistake, printable
+from connection.constants import KINDS, Kind, is_number
+from connection.script.interruption import Listener, Stopped
+
+
+class Settings(SimpleNamespace):
+    """The effective constants of one run, as attributes. Paths are absolute `Path`s; a path that is "" is None."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Only asked for what is not there: a constant that was renamed or deleted from the top of the script."""
+        if not name.isupper():
+            raise AttributeError(name)
+        raise UserMistake(f"The constant {name} is missing at the top of the script: put it back.")
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values, paths as text, None as ""."""
+        return {name: _plain(value) for name, value in vars(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return "" if value is None else list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant as it stands in a script: its name, the comment above it and the headline of its group."""
+
+    name: str
+    comment: str
+    group: str
+
+
+def read_constants(source: str, kinds: Mapping[str, Kind] = KINDS) -> list[Constant]:
+    """The constants of a script's source, in order: assignments to names of `kinds` at its top level.
+
+    One that is assigned twice counts once, where it first stands; its value is the last one, as Python has it.
+    """
+    lines = source.splitlines()
+    constants, group = [], ""
+    for node in ast.parse(source).body:
+        name = _assigned_name(node)
+        if name not in kinds or name in [constant.name for constant in constants]:
+            continue
+        comment, above = [], node.lineno - 2
+        while above >= 0 and lines[above].startswith("#") and not lines[above].startswith("# ---"):
+            comment.insert(0, lines[above].lstrip("# ").rstrip())
+            above -= 1
+        while above >= 0 and not lines[above].strip():
+            above -= 1
+        if lines[above].startswith("# ---"):
+            group = lines[above].strip("# -")
+        constants.append(Constant(name, " ".join(comment), group))
+    return constants
+
+
+def _assigned_name(node: ast.stmt) -> str | None:
+    """`X = 1` and `X: int = 1` → "X"."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) and getattr(node, "value", None) is not None else None
+
+
+def flag_of(name: str) -> str:
+    """`TRAIN_FILE` → `--train-file`."""
+    return "--" + name.lower().replace("_", "-")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise UserMistake(f"{message[0].upper()}{message[1:]} (--help lists every flag).")
+
+
+def _make_parser(
+    script: Path, constants: Sequence[Constant], kinds: Mapping[str, Kind], values: Mapping[str, Any], about: str
+) -> _Parser:
+    parser = _Parser(
+        prog=f"python {script.name}",
+        description=about,
+        epilog="Each flag overrides, for one run, the constant of its name at the top of the script.",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups: dict[str, Any] = {}
+    for constant in constants:
+        kind, default = kinds[constant.name], values[constant.name]
+        if constant.group not in groups:
+            groups[constant.group] = parser.add_argument_group(constant.group)
+        shown = " ".join(map(str, default)) if isinstance(default, (tuple, list)) else default
+        options: dict[str, Any] = {
+            "dest": constant.name,
+            "default": argparse.SUPPRESS,
+            "help": f"{constant.comment} (now: {shown!r})".replace("%", "%%"),
+        }
+        if kind.type is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif kind.type is tuple:
+            options |= {"nargs": 2, "metavar": ("LOWEST", "HIGHEST")}
+        else:
+            listed = ",".join(choice or '""' for choice in kind.choices)
+            options["metavar"] = f"{{{listed}}}" if listed else "VALUE"
+        groups[constant.group].add_argument(flag_of(constant.name), **options)
+    return parser
+
+
+def _from_text(name: str, kind: Kind, given: Any) -> Any:
+    """A flag's text as a value of its constant's kind."""
+    if kind.type is bool:
+        return given
+    try:
+        if kind.type is tuple:
+            return tuple(_plain_number(float(text)) for text in given)
+        if kind.type in (int, float):
+            return kind.type(given)
+    except (ValueError, OverflowError):
+        wanted = {int: "a whole number", float: "a number", tuple: "two numbers"}[kind.type]
+        shown = " ".join(given) if kind.type is tuple else given
+        raise UserMistake(f'{flag_of(name)} "{shown}" is not {wanted}.') from None
+    return "\t" if name == "SEPARATOR" and given == "\\t" else given
+
+
+def _plain_number(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
+
+
+def _checked(kind: Kind, value: Any, folder: Path, where: str) -> Any:
+    """The value as the run uses it; raise `UserMistake` if it is of another type or out of its range.
+
+    folder: where a relative path starts.
+    """
+    if kind.type is tuple and type(value) is list:
+        value = tuple(value)
+    if kind.type is float and type(value) is int and abs(value) < 2**53:
+        value = float(value)
+    right = type(value) is kind.type or (kind.is_column and type(value) is int)
+    if kind.type is tuple and right:
+        right = all(type(bound) in (int, float) for bound in value)
+    wanted = {str: "text in quotes", int: "a whole number", float: "a number", bool: "True or False", tuple: "two numbers"}
+    problem = kind.check(value) if right else f"must be {wanted[kind.type]}"
+    if problem:
+        raise UserMistake(f"{where} is {value!r}; it {problem}.")
+    if kind.type is tuple:
+        return tuple(_plain_number(float(bound)) for bound in value)  # (0, 5) and (0.0, 5.0) are one setting
+    if kind.is_column:
+        return int(value) if is_number(value) else value
+    if kind.is_path:
+        return _absolute(value, folder, where) if value else None
+    return value
+
+
+def _absolute(value: str, folder: Path, where: str) -> Path:
+    try:
+        path = (folder / Path(value).expanduser()).resolve()
+        if not path.name:
+            raise ValueError("it is a disk's root")
+        path.exists()  # the system's word on it: too long, a loop of links, a folder that may not be entered
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserMistake(f"{where} is {value!r}, which cannot be a path here: {reason}.") from None
+    return path
+
+
+def read_settings(
+    script: str | Path,
+    values: Mapping[str, Any],
+    arguments: Sequence[str] | None = None,
+    kinds: Mapping[str, Kind] = KINDS,
+) -> Settings:
+    """The settings of one run: the script's constants, overridden by the command line.
+
+    script: the script's file, whose comments make `--help` and whose folder is where its relative paths start.
+    values: the script's globals. arguments: the command line without the program's name, `sys.argv[1:]` if None.
+    kinds: what each of its constants may be.
+    Raises UserMistake for an unknown flag and for a value of the wrong type or out of its range.
+    """
+    script = Path(script).resolve()
+    constants = read_constants(script.read_text(encoding="utf-8-sig"), kinds)
+    parser = _make_parser(script, constants, kinds, values, (values.get("__doc__") or "").strip())
+    given, unknown = parser.parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+    if unknown:
+        flags = [text for action in parser._actions for text in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; --help lists them."
+        raise UserMistake(f'There is no flag "{unknown[0]}"{hint}')
+    settings = Settings()
+    for constant in constants:
+        name = constant.name
+        flagged = name in given
+        value = _from_text(name, kinds[name], getattr(given, name)) if flagged else values[name]
+        where = flag_of(name) if flagged else f"{name} (at the top of {script.name})"
+        setattr(settings, name, _checked(kinds[name], value, Path.cwd() if flagged else script.parent, where))
+    return settings
+
+
+def run_script(main: Callable[[], int | None]) -> int:
+    """Run a script's `main` and return its exit status.
+
+    A `UserMistake` is printed as a sentence, with status 2; Ctrl-C ends with 130, SIGTERM with 143, a closed pipe
+    (`… | head`) with 141.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A Windows console cannot show every letter; a file that output is piped into grows line by line.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    try:
+        return main() or 0
+    except UserMistake as mistake:
+        print(printable(str(mistake)), file=Listener(sys.stderr))
+        return 2
+    except Stopped as stopped:
+        print(f"\n{stopped}", file=Listener(sys.stderr))
+        return stopped.exit_status
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=Listener(sys.stderr))
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more to say when Python flushes its streams
+        return 141

@@ -1,0 +1,1 @@
+"""Layer 4: how weights move, and how well they do."""

@@ -1,0 +1,1 @@
+"""The objectives of training, one file each."""

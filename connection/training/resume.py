@@ -1,0 +1,133 @@
+"""What a checkpoint holds of a training, and how a training goes on from it.
+
+Only what cannot be derived: the weights, the optimizer's memory, the counters and clocks, and the best weights where they
+are neither these nor those that the run began with. Row order, dropout and learning rates follow from seed and step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from connection import UserMistake
+from connection.disk import durable
+from connection.disk.safetensors_file import safetensors_chunks
+from connection.encoder.device import describe_device
+from connection.encoder.trained_rows import TrainedRows
+from connection.run.folder import Run
+from connection.training.evaluation import Best, Evaluation
+from connection.training.optimizer import optimizer_tensors, restore_optimizer
+from connection.training.progress import EpochRow, Training
+from ConnectionBert import ConnectionBert
+
+
+def save_training(run: Run, training: Training, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> None:
+    """Write a checkpoint of the step just done. Raises UserMistake where it cannot be; the one before is then as it was."""
+    moments = optimizer_tensors(optimizer, encoder.bert)
+    weights = encoder.weights()
+    state = _state(training) | {"environment": environment(run, encoder), "trained_rows": _trained_rows(encoder)}
+    files = {
+        "model.safetensors": safetensors_chunks(weights),
+        "optimizer.safetensors": safetensors_chunks(moments),
+        "state.json": [json.dumps(state, indent=2, allow_nan=False).encode() + b"\n"],
+    }
+    size = 4 * sum(tensor.numel() for tensor in (*weights.values(), *moments.values()))
+    if training.best.step not in (None, 0, training.step):
+        best = run.best / "model.safetensors"
+        files["best.safetensors"] = durable.read_blocks(best)
+        size += best.stat().st_size
+    run.sync_log()
+    run.checkpoints.write(training.step, files, size)
+
+
+def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> Training | None:
+    """Bring encoder, optimizer and best/ to where the run's newest checkpoint left them; None where there is none.
+
+    encoder: as loaded for a first start. Says where the run goes on, and what of the machine has changed since.
+    """
+    step = run.checkpoints.newest
+    if step is None:
+        return None
+    folder = run.checkpoints.of_step(step)
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state["trained_rows"] != _trained_rows(encoder):
+        raise UserMistake(
+            f"{folder}: since it was written, the sentences have become other tokens: another version of transformers or "
+            "tokenizers is installed. Put the old one back, or set START_OVER = True (--start-over)."
+        )
+    training = _restored(state)
+    if training.best.step is not None:
+        if training.best.step:
+            encoder.load_weights(
+                safetensors.torch.load_file(
+                    folder / ("model.safetensors" if training.best.step == step else "best.safetensors")
+                )
+            )
+        run.keep_best(encoder.save)
+    encoder.load_weights(safetensors.torch.load_file(folder / "model.safetensors"))
+    restore_optimizer(optimizer, encoder.bert, safetensors.torch.load_file(folder / "optimizer.safetensors"))
+    print(f"Going on after step {step:,}, from {folder}.")
+    before, now = state["environment"], environment(run, encoder)
+    changes = [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
+    if changes:
+        print(f"Changed since then: {'; '.join(changes)}. The run goes on rightly, but perhaps not to the same bits.")
+    return training
+
+
+def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
+    """What the last bits of a result depend on beside the run's constants and files."""
+    device = {"device": describe_device(encoder.device), "instructions": torch.backends.cpu.get_cpu_capability()}
+    return {**run.description["versions"], **device}
+
+
+def _trained_rows(encoder: ConnectionBert) -> str | None:
+    """A sum over the tokens whose word embeddings are trained, in their order: the moments have a row for each."""
+    words = encoder.bert.embeddings.word_embeddings
+    return hashlib.sha256(str(words.tokens).encode()).hexdigest() if isinstance(words, TrainedRows) else None
+
+
+def _state(training: Training) -> dict[str, Any]:
+    """The training as plain JSON; floats are exact there, and null stands for what is not finite."""
+    best = training.best
+    return {
+        "step": training.step,
+        "pairs": training.pairs,
+        "tokens": training.tokens,
+        "over": training.over,
+        "train_seconds": training.train_seconds,
+        "saving_seconds": training.saving_seconds,
+        "best": {"step": best.step, "spearman": _plain(best.spearman), "stale": best.stale},
+        "rows": [vars(row) | {"dev": _evaluation_state(row.dev)} for row in training.rows],
+    }
+
+
+def _evaluation_state(evaluation: Evaluation | None) -> dict[str, float | None] | None:
+    if evaluation is None:
+        return None
+    return {name: _plain(value) for name, value in vars(evaluation).items() if name != "similarities"}
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _restored(state: Mapping[str, Any]) -> Training:
+    best = state["best"]
+    spearman = -math.inf if best["spearman"] is None else best["spearman"]
+    counters = {name: state[name] for name in ("step", "pairs", "tokens", "train_seconds", "saving_seconds", "over")}
+    rows = [EpochRow(**row | {"dev": _restored_evaluation(row["dev"])}) for row in state["rows"]]
+    return Training(Best(best["step"], spearman, best["stale"]), rows, **counters)
+
+
+def _restored_evaluation(state: Mapping[str, float | None] | None) -> Evaluation | None:
+    """The metrics of an evaluation; its similarities are not kept."""
+    if state is None:
+        return None
+    return Evaluation(**{name: math.nan if value is None else value for name, value in state.items()}, similarities=np.empty(0))

@@ -1,0 +1,1 @@
+"""Layer 5: a trained encoder put to use."""

@@ -1,0 +1,309 @@
+"""The layer written by hand computes what transformers' BertModel computes: outputs, every gradient, with dropout too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import BertModel
+
+import connection.encoder.forward
+import connection.encoder.products
+from connection.encoder.attention_plan import AttentionPlan, choose_groups
+from connection.encoder.dropout import draw_masks
+from connection.encoder.forward import row_count
+from connection.encoder.products import has_onednn, input_gradient, linear, weight_gradient
+from connection.encoder.trained_rows import TrainedRows
+from ConnectionBert import ConnectionBert
+from ConnectionDataset import PackedBatch, pack
+
+LENGTHS = [3, 3, 4, 9, 9, 5, 17, 2, 30, 5, 1]  # ragged: alone, equal, near and far lengths
+Bert = Callable[..., BertModel]
+
+
+def make_batch(lengths: list[int] = LENGTHS, seed: int = 0, highest: int = 50) -> tuple[PackedBatch, list[np.ndarray]]:
+    random = np.random.default_rng(seed)
+    sentences = [random.integers(5, highest, size=length).astype(np.int32) for length in lengths]
+    return pack(sentences), sentences
+
+
+def make_encoder(bert: BertModel, pooling: str = "mean") -> ConnectionBert:
+    bert.set_attn_implementation("connection_packed")
+    return ConnectionBert(bert, None, pooling=pooling, normalize=False, max_tokens=64).to(torch.float64)
+
+
+def gradients(encoder: ConnectionBert, batch: PackedBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Embeddings, and the gradient of every weight of a sum that weighs each of their numbers otherwise."""
+    encoder.zero_grad()
+    embeddings = encoder(batch)
+    (embeddings * torch.arange(embeddings.numel(), dtype=embeddings.dtype).view_as(embeddings).sin()).sum().backward()
+    return embeddings.detach(), {name: x.grad for name, x in encoder.named_parameters() if x.grad is not None}
+
+
+def assert_same(first: tuple, second: tuple, atol: float = 1e-12) -> None:
+    assert (first[0] - second[0]).abs().max() < atol
+    assert first[1].keys() == second[1].keys() and len(first[1]) > 16
+    for name, gradient in first[1].items():
+        assert (gradient - second[1][name]).abs().max() < atol * max(1, gradient.abs().max()), name
+        assert name.endswith("key.bias") or gradient.abs().max() > 1e-6, name  # softmax takes no notice of the key's bias
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_outputs_and_every_gradient_are_those_of_transformers_layers(bert_factory: Bert, pooling: str) -> None:
+    encoder, (batch, _) = make_encoder(bert_factory(), pooling), make_batch()
+    by_hand = gradients(encoder, batch)
+    encoder.by_hand = False
+    assert_same(by_hand, gradients(encoder, batch))
+
+
+def test_outputs_are_those_of_bert_padded(bert_factory: Bert) -> None:
+    bert, (batch, sentences) = bert_factory().double(), make_batch()
+    ids = torch.zeros(len(sentences), max(LENGTHS), dtype=torch.long)
+    for row, sentence in zip(ids, sentences, strict=True):
+        row[: len(sentence)] = torch.from_numpy(sentence.astype(np.int64))
+    mask = (torch.arange(ids.shape[1]) < torch.tensor(LENGTHS)[:, None]).double()
+    states = bert(ids, attention_mask=mask).last_hidden_state
+    expected = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    assert (make_encoder(bert)(batch) - expected).abs().max() < 1e-12
+
+
+def test_dropout_falls_where_it_falls_in_bert_and_its_gradients_are_right(
+    bert_factory: Bert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the masks of the one way given to the other. One sentence: then both lay attention out alike."""
+    encoder, (batch, _) = make_encoder(bert_factory(3)), make_batch([13])
+    encoder.train()
+    rows = row_count(13)
+    masks = draw_masks([(rows, 32)] * 5 + [(4, 13, 13)] * 2, 0.4)
+    hidden, attention = [mask.double() for mask in masks[:5]], [mask.double() for mask in masks[5:]]
+    monkeypatch.setattr(connection.encoder.forward, "draw_masks", lambda shapes, p: hidden if len(shapes) == 5 else attention)
+    by_hand = gradients(encoder, batch)
+
+    places = iter([hidden[0], attention[0], hidden[1], hidden[2], attention[1], hidden[3], hidden[4]])
+    monkeypatch.setattr(
+        F, "dropout", lambda x, p, training=True, inplace=False: x * next(places)[..., : x.shape[-2], :].view_as(x)
+    )
+    monkeypatch.setattr(
+        F,
+        "scaled_dot_product_attention",
+        lambda q, k, v, dropout_p, scale: F.dropout(torch.softmax(q @ k.transpose(-1, -2) * scale, -1), dropout_p) @ v,
+    )
+    encoder.by_hand = False
+    assert_same(by_hand, gradients(encoder, batch))
+    assert next(places, None) is None
+
+
+def test_gradients_are_those_of_finite_differences(bert_factory: Bert) -> None:
+    """Without any other backward to lean on: the directional derivative, along a random direction, dropout on."""
+    encoder, (batch, _) = make_encoder(bert_factory(5)), make_batch([2, 3, 5, 7])
+    encoder.train()
+
+    def loss() -> Tensor:
+        torch.manual_seed(1)
+        return encoder(batch).sin().sum()
+
+    loss().backward()
+    weights = [weight for weight in encoder.parameters() if weight.grad is not None]
+    directions = [torch.randn_like(weight) for weight in weights]
+    slope = sum((weight.grad * direction).sum() for weight, direction in zip(weights, directions, strict=True))
+    values = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            for weight, direction in zip(weights, directions, strict=True):
+                weight.add_(direction, alpha=sign * 1e-5 * (1 if sign > 0 else 2))
+            values.append(loss())
+    assert torch.isclose((values[0] - values[1]) / 2e-5, slope, rtol=1e-6)
+
+
+def test_inference_is_the_same_computation(bert_factory: Bert) -> None:
+    encoder, (batch, _) = make_encoder(bert_factory()), make_batch()
+    with torch.inference_mode():
+        inferred = encoder(batch)
+    assert (inferred - encoder(batch)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("change", [{"hidden_act": "relu"}, {"hidden_act": "gelu_new"}])
+def test_another_activation_is_left_to_transformers(bert_factory: Bert, change: dict) -> None:
+    encoder, (batch, _) = make_encoder(bert_factory(**change)), make_batch()
+    chosen = encoder(batch)
+    encoder.by_hand = False
+    assert torch.equal(chosen, encoder(batch))
+
+
+def test_a_layer_in_half_precision_is_left_to_transformers(tiny_encoder: Path) -> None:
+    encoder, (batch, _) = ConnectionBert.load(tiny_encoder), make_batch(highest=20)
+    with torch.autocast("cpu", torch.bfloat16):
+        chosen = encoder(batch)
+        encoder.by_hand = False
+        assert torch.equal(chosen, encoder(batch))
+
+
+# ---------------------------------------------------------------------------------------------------------- attention's groups
+
+
+@pytest.mark.parametrize("group_cost", [0, 30, 10**9])
+def test_the_plan_lays_out_every_head_and_brings_it_back(group_cost: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connection.encoder.attention_plan.GROUP_COST", group_cost)
+    batch, _ = make_batch()
+    tokens = len(batch.input_ids)
+    plan = AttentionPlan(batch.groups, heads=4, dimension=2, filled=tokens + 3)
+    states = torch.arange(8.0, 8 + (tokens + 3) * 8).view(-1, 8)
+    gathered = plan.gather(states)
+    made = plan.new_rows(gathered)
+    made[:-1] = gathered
+    back = plan.scatter(made)
+    assert torch.equal(back[:-3], states[:-3]) and not back[-3:].any()
+    start = 0
+    blocks = [block for group in plan.groups for block in group.block(gathered).unflatten(0, (group.count, 4))]
+    for length, block in zip(batch.lengths.tolist(), blocks, strict=True):  # (heads, longest, d)
+        assert torch.equal(block[:, :length].transpose(0, 1).flatten(1), states[start : start + length])
+        start += length
+    real = sum(LENGTHS) * 4
+    assert len(gathered) - len(plan.padding) == real and (group_cost or len(gathered) == real)
+
+
+def test_groups_cost_the_least_of_all_ways_to_put_runs_together() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        runs = [(length, int(random.integers(1, 5))) for length in sorted(random.choice(40, size=6, replace=False) + 1)]
+        cost = int(random.integers(0, 3000))
+
+        def total(groups: list, cost: int = cost) -> int:
+            return sum(sum(count for _, count in group) * group[-1][0] ** 2 + cost for group in groups)
+
+        ways = []
+        for cuts in range(32):
+            groups = [[runs[0]]]
+            for i, run in enumerate(runs[1:]):
+                groups.append([run]) if cuts >> i & 1 else groups[-1].append(run)
+            ways.append(total(groups))
+        chosen = choose_groups(runs, cost)
+        assert [run for group in chosen for run in group] == runs and total(chosen) == min(ways)
+
+
+# ------------------------------------------------------------------------------------------------------------------- dropout
+
+
+def test_masks_drop_their_share_and_keep_the_mean() -> None:
+    torch.manual_seed(0)
+    for probability in (0.0, 0.1, 0.5):
+        first, second = draw_masks([(1000, 1000), (3, 5)], probability)
+        assert first.shape == (1000, 1000) and second.shape == (3, 5) and first.dtype == torch.float32
+        dropped = (first == 0).double().mean().item()
+        assert abs(dropped - probability) < 4 * (probability * (1 - probability) / 1e6) ** 0.5 + 2e-5
+        kept = first[first != 0]
+        assert torch.all(kept == kept[0]) and abs(float(kept[0]) - 1 / (1 - probability)) < 1e-4
+        # neighbours, which come out of one drawn number, know nothing of each other
+        flat = (first == 0).double().flatten()
+        for distance in (1, 2, 3, 4):
+            both = (flat[:-distance] * flat[distance:]).mean().item()
+            assert abs(both - dropped**2) < 1e-3
+
+
+def test_masks_follow_from_the_seed_whatever_was_drawn_before() -> None:
+    def draw(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return draw_masks([(50, 7)], 0.3)[0]
+
+    first = draw(1)
+    torch.rand(100)
+    assert torch.equal(draw(1), first) and not torch.equal(draw(2), first)
+
+
+# ------------------------------------------------------------------------------------------------------------------ products
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (64, 32, 48), (33, 1, 9)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_are_those_of_a_linear_layer(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    tokens, inner, outer = shape
+    states, gradient = torch.randn(tokens, inner, dtype=dtype), torch.randn(tokens, outer, dtype=dtype)
+    weight, bias = torch.randn(outer, inner, dtype=dtype), torch.randn(outer, dtype=dtype)
+    tolerance = {"atol": 1e-4 if dtype == torch.float32 else 1e-12, "rtol": 0}
+    assert torch.allclose(linear(states, weight, bias), states @ weight.t() + bias, **tolerance)
+    assert torch.allclose(input_gradient(gradient, weight), gradient @ weight, **tolerance)
+    assert torch.allclose(weight_gradient(gradient, states), gradient.t() @ states, **tolerance)
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available(),
+    reason="no AVX-512 or no oneDNN here",
+)
+def test_this_torch_still_has_the_operator() -> None:
+    """If this fails, a new torch has renamed it: training is right all the same, but slower."""
+    assert has_onednn()
+
+
+def test_without_the_operator_torchs_own_products_are_taken(bert_factory: Bert, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, (batch, _) = make_encoder(bert_factory()).float(), make_batch()
+    with_it = gradients(encoder, batch)
+    monkeypatch.setattr(connection.encoder.products, "has_onednn", lambda: False)
+    assert_same(with_it, gradients(encoder, batch), atol=1e-3)
+
+
+# -------------------------------------------------------------------------------------------------------------- trained rows
+
+
+def test_training_some_rows_gives_the_weights_of_training_all(tiny_encoder: Path) -> None:
+    results = []
+    for only_some in (False, True):
+        encoder = ConnectionBert.load(tiny_encoder).to(torch.float64)
+        batches = [make_batch(seed=seed, highest=20)[0] for seed in range(4)]
+        if only_some:
+            encoder.train_rows_of(np.concatenate([batch.input_ids.numpy() for batch in batches]))
+        optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2, weight_decay=0.0)
+        encoder.train()
+        for step, batch in enumerate(batches):
+            torch.manual_seed(step)
+            encoder(batch).sin().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        results.append((encoder.eval(), encoder.weights()))
+    (_, expected), (encoder, found) = results
+    assert list(expected) == list(found)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    words = encoder.bert.embeddings.word_embeddings
+    assert isinstance(words, TrainedRows) and len(words.rows) == 15 < len(words.table)
+
+
+def test_a_padding_token_in_a_text_has_no_gradient_whatever_is_trained(tiny_encoder: Path) -> None:
+    batch = pack([np.array([2, 0, 9, 3], dtype=np.int32)])
+    for only_some in (False, True):
+        encoder = ConnectionBert.load(tiny_encoder).train()
+        before = encoder.weights()["embeddings.word_embeddings.weight"].clone()
+        if only_some:
+            encoder.train_rows_of(batch.input_ids.numpy())
+        optimizer = torch.optim.SGD(encoder.parameters(), lr=1.0)
+        encoder(batch).sin().sum().backward()
+        optimizer.step()
+        moved = (encoder.weights()["embeddings.word_embeddings.weight"] != before).any(1)
+        assert moved.nonzero().flatten().tolist() == [2, 3, 9]
+
+
+def test_trained_rows_are_in_the_table_at_once_and_are_saved_in_its_order(tiny_encoder: Path, tmp_path: Path) -> None:
+    encoder = ConnectionBert.load(tiny_encoder)
+    before = encoder.weights()["embeddings.word_embeddings.weight"].clone()
+    encoder.train_rows_of(np.array([9, 7, 9]))
+    with torch.no_grad():
+        encoder.bert.embeddings.word_embeddings.rows += 1
+    expected = before.clone()
+    expected[[7, 9]] += 1
+    assert torch.equal(encoder.bert.embeddings.word_embeddings(torch.arange(len(before))), expected)
+    encoder.save(tmp_path)
+    assert torch.equal(ConnectionBert.load(tmp_path).weights()["embeddings.word_embeddings.weight"], expected)
+
+
+def test_weights_come_back_into_the_tensors_that_are_there(tiny_encoder: Path, bert_factory: Bert) -> None:
+    source, encoder = make_encoder(bert_factory(7)).float(), ConnectionBert.load(tiny_encoder)
+    encoder.train_rows_of(np.arange(5, 20))
+    places = {name: weight.data_ptr() for name, weight in encoder.named_parameters()}
+    encoder.load_weights(source.weights())
+    assert places == {name: weight.data_ptr() for name, weight in encoder.named_parameters()}
+    assert all(torch.equal(weight, source.weights()[name]) for name, weight in encoder.weights().items())
+    with pytest.raises(ValueError, match="another encoder"):
+        encoder.load_weights({name: weight[:1] for name, weight in source.weights().items()})

@@ -1,0 +1,248 @@
+"""The scoring script: similarities as training gave them, in order, in bounded memory; metrics; a sentence a bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bertFineTuningWithConnectionData as training
+import bertScoringWithConnectionData as script
+from connection import UserMistake
+from connection.reading.pairs import Layout, PairRows
+from connection.training.calibration import Calibration
+from connection.use import scoring
+from connection.use.scoring import PairScorer, survey
+from ConnectionBert import ConnectionBert
+
+Score = Callable[..., list[dict[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("scoring") / "run"
+    flags = [f"--{name}-file={path}" for name, path in pairs_files.items()]
+    assert training.main([f"--encoder={tiny_encoder}", *flags, f"--output={folder}", "--epochs=1", "--learning-rate=1e-3"]) == 0
+    return folder
+
+
+@pytest.fixture
+def score(tmp_path: Path, run_folder: Path, pairs_files: dict[str, Path]) -> Score:
+    """Run the script with flags given as keywords; returns the rows it wrote."""
+
+    def run(**changes: object) -> list[dict[str, str]]:
+        flags = {
+            "encoder": run_folder / "best",
+            "pairs_file": pairs_files["test"],
+            "output_file": tmp_path / "out" / "scores.csv",
+            "device": "cpu",
+        } | changes
+        pair = {name: value for name, value in flags.items() if value is not None}
+        assert script.main([f"--{name.replace('_', '-')}={value}" for name, value in pair.items()]) == 0
+        with Path(flags["output_file"]).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    return run
+
+
+def write_rows(path: Path, rows: list[list[object]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def test_it_writes_the_input_columns_in_order_and_what_training_found(score: Score, run_folder: Path, capsys) -> None:
+    rows, predicted = score(), pd.read_csv(run_folder / "predictions-test.csv")
+    assert list(rows[0]) == ["sentence1", "sentence2", "score", "similarity", "score_predicted"]
+    assert [row["sentence1"] for row in rows] == predicted["sentence1"].tolist()
+    similarities = np.array([float(row["similarity"]) for row in rows])
+    assert np.allclose(similarities, predicted["predicted_after"], atol=1e-6)
+    expected = Calibration.load(run_folder / "best")(similarities)
+    assert np.allclose([float(row["score_predicted"]) for row in rows], expected, atol=1e-6)
+    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))["after"]["test"]
+    told = capsys.readouterr().out
+    assert f"Spearman {summary['spearman']:.4f}, Pearson {summary['pearson']:.4f}" in told
+    error = np.abs(expected - predicted["score"]).mean()
+    assert f"off by {error:.3f} in the mean, on the scale 0 to 5" in told
+
+
+def test_chunks_and_what_is_kept_change_nothing(score: Score, tmp_path: Path, pairs_files: dict, monkeypatch) -> None:
+    rows = list(csv.reader(pairs_files["test"].open(encoding="utf-8", newline="")))
+    order = np.random.default_rng(0).integers(1, len(rows), 150)
+    path = write_rows(tmp_path / "many.csv", [rows[0], *(rows[i] for i in order)])
+    whole = [float(row["similarity"]) for row in score(pairs_file=path)]
+    for chunk, kept in ((1, 2**30), (7, 2**30), (7, 0), (64, 4 * 32 * 3)):
+        monkeypatch.setattr(scoring, "CHUNK", chunk)
+        monkeypatch.setattr(scoring, "CACHE_BYTES", kept)
+        assert np.allclose([float(row["similarity"]) for row in score(pairs_file=path, batch_size=3)], whole, atol=1e-6)
+
+
+def test_a_sentence_that_recurs_is_encoded_once_and_let_go_after_its_last_place(run_folder: Path, tmp_path: Path) -> None:
+    pairs = [["a cat", "a dog"], ["a cat", "a man"], ["a bird", "a dog"], ["a dog", "a cat"], ["a child", "a man"]]
+    path = write_rows(tmp_path / "pairs.csv", [["sentence1", "sentence2"], *pairs])
+    layout = Layout(score=None)
+    found = survey(PairRows(path, layout), has_scores=False)
+    assert found.pairs == 5 and sorted(found.uses) == [2, 3, 3] and found.scores is None
+    scorer = PairScorer(ConnectionBert.load(run_folder / "best"), found, batch_size=64)
+    kept = []
+    for row in PairRows(path, layout):
+        scorer([row])
+        kept.append(set(scorer.kept))
+    assert scorer.encoded == 5  # of ten places
+    assert kept == [{"a cat", "a dog"}, {"a cat", "a dog", "a man"}, {"a cat", "a dog", "a man"}, {"a man"}, set()]
+
+
+def test_without_scores_there_are_similarities_only(score: Score, tmp_path: Path, capsys) -> None:
+    path = write_rows(tmp_path / "pairs.csv", [["id", "sentence1", "sentence2"], [7, "a cat", "a dog"], [8, "=a cat", "a cat"]])
+    rows = score(pairs_file=path)
+    assert [row["id"] for row in rows] == ["7", "8"] and rows[1]["sentence1"] == "'=a cat"  # guarded, as every cell we write
+    told = capsys.readouterr().out
+    assert f'{path} has no column "score" (SCORE_COLUMN): similarities only, no metrics.' in told and "Spearman" not in told
+    plain = write_rows(tmp_path / "plain.csv", [["a cat", "a dog"]])
+    score(pairs_file=plain, sentence1_column=1, sentence2_column=2, score_column="")
+    assert "SCORE_COLUMN" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["tsv", "jsonl", "parquet"])
+def test_every_format_that_training_reads(score: Score, tmp_path: Path, pairs_files: dict[str, Path], ending: str) -> None:
+    table = pd.read_csv(pairs_files["test"])
+    table.insert(0, "id", range(len(table)))
+    path = tmp_path / f"pairs.{ending}"
+    if ending == "tsv":
+        table.to_csv(path, sep="\t", index=False)
+    elif ending == "jsonl":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        table.to_parquet(path)
+    rows, plain = score(pairs_file=path), score()
+    assert [int(row["id"]) for row in rows] == table["id"].tolist()
+    for name in ("sentence1", "sentence2", "similarity", "score_predicted"):
+        assert [row[name] for row in rows] == [row[name] for row in plain]
+
+
+def test_labels_get_threshold_precision_recall_f1_and_average_precision(
+    score: Score, tmp_path: Path, capsys, pairs_files
+) -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn, which comes with the oracle, is not installed")
+    table = pd.read_csv(pairs_files["test"])
+    table["score"] = (table["score"] > 2).astype(int)
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    rows = score(pairs_file=tmp_path / "labels.csv", score_range=None)
+    told = capsys.readouterr().out
+    similarities = np.array([float(row["similarity"]) for row in rows])
+    found = re.search(r"Average precision (\S+)\.\nBest threshold (\S+): precision (\S+), recall (\S+), F1 (\S+);", told)
+    ap, threshold, *others = map(float, found.groups())
+    assert ap == pytest.approx(metrics.average_precision_score(table["score"], similarities), abs=1e-4)
+    predicted = similarities >= threshold
+    scores = [f(table["score"], predicted) for f in (metrics.precision_score, metrics.recall_score, metrics.f1_score)]
+    assert others == pytest.approx(scores, abs=1e-4)
+    assert "1 is a match, 0 is none" in told
+
+
+def test_a_plain_encoder_has_no_calibration(score: Score, tiny_encoder: Path, capsys) -> None:
+    assert list(score(encoder=tiny_encoder)[0]) == ["sentence1", "sentence2", "score", "similarity"]
+    assert "has no calibration" in capsys.readouterr().out
+
+
+def test_one_pair_is_printed(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sentences = ["a cat is sleeping", "the dog is red"]
+    flags = [f"--sentence{side}={sentence}" for side, sentence in enumerate(sentences, start=1)]
+    assert script.main([f"--encoder={run_folder / 'best'}", *flags]) == 0
+    first, second = ConnectionBert.load(run_folder / "best").encode(sentences)
+    similarity = first @ second / np.sqrt((first @ first) * (second @ second))
+    predicted = Calibration.load(run_folder / "best")(np.array([similarity]))[0]
+    assert f"similarity {similarity:.4f}, score_predicted {predicted:.2f} (from 0 to 5)\n" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_is_there_is_set_aside(score: Score, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output = tmp_path / "out" / "scores.csv"
+    output.parent.mkdir()
+    output.write_text("mine", encoding="utf-8")
+    for name in ("scores-1.csv", "scores-2.csv"):
+        assert score() and f"is now {output.parent / name}" in capsys.readouterr().out
+    assert (output.parent / "scores-1.csv").read_text(encoding="utf-8") == "mine"
+    assert sorted(path.name for path in output.parent.iterdir()) == ["scores-1.csv", "scores-2.csv", "scores.csv"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("broken"), OSError(28, "No space left on device")])
+def test_the_output_appears_whole_or_not_at_all(score: Score, tmp_path: Path, monkeypatch, error) -> None:
+    monkeypatch.setattr(scoring, "CHUNK", 16)
+    real, calls = PairScorer.__call__, []
+
+    def fail_at_the_second(self: PairScorer, rows: list) -> np.ndarray:
+        calls.append(len(rows))
+        if len(calls) == 2:
+            raise error
+        return real(self, rows)
+
+    monkeypatch.setattr(PairScorer, "__call__", fail_at_the_second)
+    with pytest.raises((KeyboardInterrupt, RuntimeError, UserMistake)):
+        score()
+    assert calls == [16, 16] and not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_that_changes_meanwhile_is_told(score: Score, tmp_path: Path, monkeypatch) -> None:
+    path = write_rows(tmp_path / "pairs.csv", [["sentence1", "sentence2"], ["a cat", "a dog"]])
+    load = script.load
+
+    def change(settings):
+        write_rows(path, [["sentence1", "sentence2"], ["a cat", "a dog"], ["a man", "a bird"]])
+        return load(settings)
+
+    monkeypatch.setattr(script, "load", change)
+    with pytest.raises(UserMistake, match="has changed while it was read"):
+        score(pairs_file=path)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": "nowhere"}, "ENCODER: there is no folder .*nowhere. Train one first"),
+        ({"encoder": "{run}"}, r"run is the folder of a run; its encoder is .*best\.$"),
+        ({"encoder": "{tmp}"}, "lacks config.json"),
+        ({"pairs_file": "none.csv"}, "There is no file .*none.csv"),
+        ({"sentence1_column": "question"}, r'no column "question" \(SENTENCE1_COLUMN\)'),
+        ({"pairs_file": "{empty}"}, r'empty.csv:3  column "sentence2": "  " is empty: write the sentence'),
+        ({"score_column": "sentence1"}, "SENTENCE1_COLUMN and SCORE_COLUMN name the same column"),
+        ({"sentence1_column": 1, "sentence2_column": 2}, 'SCORE_COLUMN is the name "score": give its number, or ""'),
+        ({"output_file": "{pairs}"}, "OUTPUT_FILE is PAIRS_FILE"),
+        ({"output_file": "{folder}"}, "OUTPUT_FILE: .*folder.csv is a folder"),
+        ({"output_file": "{pairs}/scores.csv"}, "OUTPUT_FILE: .*pairs.csv is a file, no folder"),
+        ({"output_file": "scores.xlsx"}, 'must end in ".csv"'),
+        ({"sentence1": "a cat"}, "SENTENCE2 is empty: a single pair needs both"),
+        ({"device": "cuda:7"}, "DEVICE"),
+        ({"epochs": 3}, 'There is no flag "--epochs'),
+        ({"pooling": "cls"}, 'There is no flag "--pooling'),
+    ],
+)
+def test_bad_input_is_one_sentence_before_weights_are_loaded(
+    score: Score, tmp_path: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, message: str
+) -> None:
+    places = {"run": run_folder, "tmp": tmp_path, "pairs": tmp_path / "pairs.csv", "empty": tmp_path / "empty.csv"}
+    write_rows(places["pairs"], [["sentence1", "sentence2", "score"], ["a cat", "a dog", 1], ["a man", "a bird", 2]])
+    write_rows(places["empty"], [["sentence1", "sentence2", "score"], ["a cat", "a dog", 1], ["a man", "  ", 2]])
+    (tmp_path / "folder.csv").mkdir()
+    places["folder"] = tmp_path / "folder.csv"
+    monkeypatch.setattr(ConnectionBert, "load", lambda *a, **k: pytest.fail("weights were loaded"))
+    before = sorted(tmp_path.rglob("*"))
+    given = {"pairs_file": places["pairs"]} | changes
+    with pytest.raises(UserMistake, match=message):
+        score(**{name: str(value).format(**places) for name, value in given.items()})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_vectors_that_are_not_finite_are_told(score: Score, run_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(ConnectionBert, "encode", lambda self, sentences, *_: np.full((len(sentences), 32), np.nan, np.float32))
+    with pytest.raises(UserMistake, match="vectors that are not finite, first for the pair on line 2"):
+        score()
+    assert not list((tmp_path / "out").iterdir())
