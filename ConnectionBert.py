@@ -18,21 +18,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
+from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from connection import UserMistake
 from connection.disk import durable
 from connection.disk.safetensors_file import safetensors_chunks
-from connection.encoder.attention import PACKED
-from connection.encoder.files import load_bert, load_config, load_tokenizer
+from connection.encoder.families import family_of
 from connection.encoder.folder import inspect_encoder, write_description
-from connection.encoder.forward import can_pack, packed_states, row_count
-from connection.encoder.trained_rows import TrainedRows
+from connection.encoder.packed.attention import PACKED
+from connection.encoder.packed.forward import can_pack, packed_states, row_count
+from connection.encoder.packed.trained_rows import TrainedRows
+from connection.encoder.tokenizer import load_tokenizer
+from connection.encoder.weights import load_config, load_model
 from ConnectionDataset import PackedBatch, pack
 
-WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
-TRAINED_ROWS = "embeddings.word_embeddings.rows"
 # What encode computes at a time: on a processor so much as its cache holds, and so that nearly every batch has one shape.
 TOKENS_AT_ONCE = (1024, 16_384)
 
@@ -58,16 +58,16 @@ def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:
 class ConnectionBert(nn.Module):
     """A siamese sentence encoder (Sentence-BERT): the same BERT and pooling for both sentences of a pair.
 
-    bert: the BertModel, float32. pooling: mean, cls or max. normalize: whether vectors are scaled to length 1.
-    max_tokens: longer sentences are cut to it, [CLS] and [SEP] included. by_hand: whether a processor computes BERT's layers
-    with `connection.encoder.layer`, faster, or with transformers' own; the results are equal but for rounding.
+    bert: transformers' model, float32. pooling: mean, cls or max. normalize: whether vectors are scaled to length 1.
+    max_tokens: longer sentences are cut to it, [CLS] and [SEP] included. by_hand: whether the CPU computes BERT's layers
+    with `connection/encoder/packed/layer.py`, faster, or with transformers' own; the results are equal but for rounding.
     """
 
     by_hand = True
 
     def __init__(
         self,
-        bert: BertModel,
+        bert: PreTrainedModel,
         tokenizer: Tokenizer,
         *,
         pooling: str,
@@ -77,6 +77,7 @@ class ConnectionBert(nn.Module):
     ):
         super().__init__()
         self.bert = bert
+        self.family = family_of(bert.config.to_dict(), Path("config.json"))
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.normalize = normalize
@@ -97,7 +98,7 @@ class ConnectionBert(nn.Module):
         description = inspect_encoder(folder, pooling)
         config = load_config(description)
         tokenizer = load_tokenizer(description, config)
-        bert = load_bert(description, config, attention=PACKED)
+        bert = load_model(description, config, attention=PACKED)
         if bert.pooler is None and not quiet:
             print(f"{description.weights} has no pooler; it is left out, since no pooling uses it.")
         pieces = max(tokenizer.get_vocab().values()) + 1
@@ -105,13 +106,13 @@ class ConnectionBert(nn.Module):
             print(f"{description.bert}: the vocabulary has {pieces:,} pieces, the weights are for {config.vocab_size:,}.")
         if max_tokens is not None and max_tokens < 3:
             raise UserMistake(f"max_tokens is {max_tokens}; with [CLS] and [SEP] a sentence needs at least 3.")
-        limit = max_tokens or description.max_tokens or config.max_position_embeddings
+        most_tokens = description.family.most_tokens(config)
         return cls(
             bert,
             tokenizer,
             pooling=description.pooling or "mean",
             normalize=description.normalize,
-            max_tokens=min(limit, config.max_position_embeddings),
+            max_tokens=min(max_tokens or description.max_tokens or most_tokens, most_tokens),
             lower_case_first=description.lower_case_first,
         ).eval()
 
@@ -127,14 +128,15 @@ class ConnectionBert(nn.Module):
     def train_rows_of(self, token_ids: np.ndarray) -> None:
         """Train only the word embeddings of these tokens: the same result, where they are all that training will see and
         the optimizer has no weight decay, for less time and memory. Call it on the device where training is done."""
-        words = self.bert.embeddings.word_embeddings
+        words = self.bert.get_input_embeddings()
         trained = TrainedRows(words.weight.detach(), torch.from_numpy(np.unique(token_ids)).long(), words.padding_idx)
-        self.bert.embeddings.word_embeddings = trained.train(self.training)
+        self.bert.set_input_embeddings(trained.train(self.training))
 
     def weights(self) -> dict[str, Tensor]:
-        """Every weight by its name in `BertModel`, whatever the encoder is trained with."""
-        named = {name: weight.detach() for name, weight in self.bert.named_parameters() if name != TRAINED_ROWS}
-        return {WORD_EMBEDDINGS: self.bert.embeddings.word_embeddings.weight.detach()} | named
+        """Every weight by its name in transformers' model, whatever the encoder is trained with."""
+        words = self.family.word_embeddings
+        named = {name: weight.detach() for name, weight in self.bert.named_parameters() if name != f"{words}.rows"}
+        return {f"{words}.weight": self.bert.get_input_embeddings().weight.detach()} | named
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -142,21 +144,23 @@ class ConnectionBert(nn.Module):
         own = self.weights()
         if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in weights.items()}:
             raise ValueError("these are the weights of another encoder")
-        words = self.bert.embeddings.word_embeddings
+        words, name = self.bert.get_input_embeddings(), f"{self.family.word_embeddings}.weight"
         if isinstance(words, TrainedRows):
-            words.load(weights[WORD_EMBEDDINGS])
-            own.pop(WORD_EMBEDDINGS)
+            words.load(weights[name])
+            own.pop(name)
         for name, weight in own.items():
             weight.copy_(weights[name])
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings (N, H) of a packed batch, in the order in which its sentences were given."""
+        positions = self.family.positions(batch.position_ids, self.bert.config)  # (T,)
         if self.by_hand and can_pack(self.bert):
-            states = packed_states(self.bert, batch.input_ids, batch.position_ids, batch.groups)  # (T, H)
+            embedded = self.family.embed(self.bert, batch.input_ids, positions)  # (T, H)
+            states = packed_states(self.bert, embedded, batch.groups)  # (T, H)
         else:
             states = self.bert(
                 input_ids=batch.input_ids[None],
-                position_ids=batch.position_ids[None],
+                position_ids=positions[None],
                 sentence_groups=batch.groups,
             ).last_hidden_state[0]  # (T, H)
         states = states.to(torch.promote_types(states.dtype, torch.float32))  # under autocast they are bfloat16
@@ -211,8 +215,8 @@ class ConnectionBert(nn.Module):
         folder = Path(folder)
         durable.make_folder(folder)
         weights = {name: tensor.float() for name, tensor in self.weights().items()}
-        config = BertConfig.from_dict(self.bert.config.to_dict())
-        config.architectures, config.dtype = ["BertModel"], torch.float32
+        config = type(self.bert.config).from_dict(self.bert.config.to_dict())
+        config.architectures, config.dtype = [self.family.model_class], torch.float32
         durable.replace_file(folder / "config.json", [config.to_json_string().encode()])
         durable.replace_file(folder / "model.safetensors", safetensors_chunks(weights))
         self.tokenizer.backend_tokenizer.no_truncation()

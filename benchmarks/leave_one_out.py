@@ -35,20 +35,20 @@ UNCOUNTED = 4
 
 def variants() -> dict[str, list[tuple]]:
     """What is left out → the changes that leave it out: of an object, an attribute, its other value."""
-    import connection.encoder.attention_plan
-    import connection.encoder.forward
-    import connection.encoder.products
+    import connection.encoder.packed.attention_plan
+    import connection.encoder.packed.forward
+    import connection.encoder.packed.products
     from ConnectionBert import ConnectionBert
 
     return {
         "nothing": [],
-        "oneDNN's products": [(connection.encoder.products, "has_onednn", lambda: False)],
+        "oneDNN's products": [(connection.encoder.packed.products, "has_onednn", lambda: False)],
         "the layer by hand": [(ConnectionBert, "by_hand", False)],
         "rows that occur": [],  # an encoder of its own, whose whole table is trained
-        "masks from 16 bits": [(connection.encoder.forward, "draw_masks", bernoulli)],
-        "near lengths together": [(connection.encoder.attention_plan, "GROUP_COST", 0)],
-        "far lengths apart": [(connection.encoder.attention_plan, "GROUP_COST", 10**9)],
-        "rows filled up": [(connection.encoder.forward, "row_count", lambda tokens: tokens)],
+        "masks from 16 bits": [(connection.encoder.packed.forward, "draw_masks", bernoulli)],
+        "near lengths together": [(connection.encoder.packed.attention_plan, "GROUP_COST", 0)],
+        "far lengths apart": [(connection.encoder.packed.attention_plan, "GROUP_COST", 10**9)],
+        "rows filled up": [(connection.encoder.packed.forward, "row_count", lambda tokens: tokens)],
     }
 
 
@@ -61,7 +61,7 @@ def step_seconds(encoder: ConnectionBert, optimizer: torch.optim.Optimizer, batc
 
     torch.manual_seed(0)
     began = time.perf_counter()
-    cosine_loss(*encoder(batch).chunk(2), batch.scores).backward()
+    cosine_loss(encoder(batch).chunk(2), batch.scores).backward()
     torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()

@@ -48,7 +48,8 @@ def write_pairs(path: Path, rows: int, seed: int) -> Path:
 
 
 def reading(big: Path, train: Path, dev: Path) -> Result:
-    from connection.reading.pairs import Layout, read_pairs
+    from connection.reading.layout import Layout
+    from connection.reading.pairs import read_pairs
 
     before, clock = peak(), time.perf_counter()
     pairs = read_pairs(big, Layout())
@@ -56,7 +57,7 @@ def reading(big: Path, train: Path, dev: Path) -> Result:
 
 
 def checking(big: Path, train: Path, dev: Path) -> Result:
-    from connection.reading.pairs import Layout
+    from connection.reading.layout import Layout
     from connection.reading.splits import read_splits
 
     before, clock = peak(), time.perf_counter()
@@ -66,7 +67,8 @@ def checking(big: Path, train: Path, dev: Path) -> Result:
 
 
 def tokenising(big: Path, train: Path, dev: Path) -> Result:
-    from connection.reading.pairs import Layout, read_pairs
+    from connection.reading.layout import Layout
+    from connection.reading.pairs import read_pairs
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 

@@ -27,7 +27,7 @@ import conftest
 
 import bertFineTuningWithConnectionData as script
 from connection.disk import durable
-from connection.script.settings import run_script
+from connection.script.running import run_script
 
 importlib.import_module("connection.training.resume")  # with all that the script imports later, so that no fork has to
 ACTIONS = ("kill", "power", "short", "full", "ENOSPC", "EIO", "EACCES", "EFBIG")

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 
 import bertFineTuningWithConnectionData as script
 import downloadBert
+from connection.constants import KINDS
 from connection.script.requirements import is_installed
 from connection.script.settings import read_constants, read_settings
 
@@ -44,7 +45,7 @@ class Block:
     @property
     def sets_constants(self) -> bool:
         """Whether these lines of Python are constants to edit at the top of the script."""
-        names = {constant.name for constant in read_constants(Path(script.__file__).read_text(encoding="utf-8"))}
+        names = {constant.name for constant in read_constants(Path(script.__file__).read_text(encoding="utf-8"), KINDS)}
         body = ast.parse(self.text).body if self.language == "python" else []
         return bool(body) and all(isinstance(node, ast.Assign) and node.targets[0].id in names for node in body)
 
@@ -86,7 +87,7 @@ def check_download(name: str) -> None:
 
 def check_make(target: str, flags: str | None = None) -> None:
     """make knows what to do for this target: its last command is a script of ours, which takes these flags, or pytest."""
-    read_settings(script.__file__, vars(script), (flags or "").split())
+    read_settings(script.__file__, vars(script), KINDS, (flags or "").split())
     if not shutil.which("make"):
         pytest.skip("there is no make here")
     command = ["make", "--no-print-directory", "-n", target, f"FLAGS={flags or ''}"]

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from transformers import BertModel, BertTokenizer
 
 from connection import UserMistake
-from connection.encoder.attention import packed_attention
+from connection.encoder.packed.attention import packed_attention
 from ConnectionBert import ConnectionBert, pool
 from ConnectionDataset import pack
 

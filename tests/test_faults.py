@@ -214,7 +214,7 @@ def test_a_signal_while_there_is_nothing_to_save_ends_at_once(
 HELD = """
 import sys, time
 from connection.script.interruption import stoppable
-from connection.script.settings import run_script
+from connection.script.running import run_script
 def main():
     with stoppable() as stop:
         with stop.held():

@@ -107,7 +107,7 @@ def fetch(hub: Hub, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess
 
     def run(name: str, endpoint: str = "") -> subprocess.CompletedProcess:
         code = "import sys, pathlib, downloadBert, huggingface_hub.constants as c; "
-        code += "from connection.script.settings import run_script; "
+        code += "from connection.script.running import run_script; "
         code += "c.DOWNLOAD_CHUNK_SIZE = 10_000; "  # instead of 10 MB: what arrived of the chunk that breaks off is lost
         code += f"downloadBert.FOLDER = pathlib.Path({str(tmp_path / 'bert')!r}); "
         code += f"sys.exit(run_script(lambda: downloadBert.main([{name!r}])))"

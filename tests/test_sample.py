@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import bertFineTuningWithConnectionData as script
+from connection.reading.layout import Layout
 from connection.reading.overlap import normal_form
-from connection.reading.pairs import Layout, read_pairs
+from connection.reading.pairs import read_pairs
 
 DATA = Path(script.__file__).resolve().parent / "data"
 COUNTS = {"train": 520, "dev": 130, "test": 130}

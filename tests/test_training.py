@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ import bertFineTuningWithConnectionData as script
 import connection.training.evaluation
 import connection.training.losses.cosine
 from connection import UserMistake
-from connection.training.evaluation import spearman
+from connection.training.correlations import spearman
+from connection.training.losses.cosine import cosine_loss
 from ConnectionBert import ConnectionBert
 
 CLOCKS = ("_seconds", "_per_second", "_bytes")
@@ -149,7 +150,7 @@ def test_two_runs_give_the_same_bytes_and_another_seed_others(train: Train) -> N
 
 def test_evaluating_more_often_does_not_move_the_training(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        connection.training.evaluation.Best, "offer", lambda self, step, score: True
+        connection.training.progress.Best, "offer", lambda self, step, score: True
     )  # best/ holds the last weights
     once, often = train("once"), train("often", evaluations_per_epoch=4)
     assert [x["step"] for x in read_metrics(often) if "split" in x] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
@@ -214,8 +215,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
 ) -> None:
     steps = []
 
-    def poisoned(*arguments: torch.Tensor) -> torch.Tensor:
-        loss = connection.training.losses.cosine.cosine_loss(*arguments)
+    def poisoned(embeddings: Sequence[torch.Tensor], scores: torch.Tensor) -> torch.Tensor:
+        loss = cosine_loss(embeddings, scores)
         if not loss.requires_grad:  # an evaluation
             return loss
         steps.append(loss)
@@ -224,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
     moved = []
     real_step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: (moved.append(1), real_step(self, *a, **k))[1])
-    monkeypatch.setitem(connection.training.losses.cosine.OBJECTIVES, "cosine", poisoned)
+    monkeypatch.setattr(connection.training.losses.cosine, "cosine_loss", poisoned)
     with pytest.raises(UserMistake, match=r"Step 3: the loss is nan .* these lines of .*train\.csv: (\d+, ){7}\d+\. Lower"):
         train()
     assert len(moved) == 2

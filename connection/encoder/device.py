@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 
 import torch
 
 from connection import UserMistake
-from connection.encoder.products import linear
+from connection.encoder.packed.products import linear
 
 
 def prepare_device(wanted: str, precision: str, threads: int) -> torch.device:
@@ -79,6 +81,18 @@ def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
         float(linear(tokens, weight)[0, 0])  # reading a number waits for the device
         times.append(time.perf_counter() - started)
     return sorted(times)[len(times) // 2]
+
+
+@contextlib.contextmanager
+def memory_errors_named(device: torch.device, **constants: int) -> Iterator[None]:
+    """Turn a device's memory that is used up into one sentence that names these constants, which decide how much it takes."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        named = " or ".join(f"{name} ({value})" for name, value in constants.items())
+        raise UserMistake(f"There is too little memory on {device}: make {named} smaller.") from error
 
 
 def is_out_of_memory(error: Exception) -> bool:

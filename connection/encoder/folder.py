@@ -6,44 +6,36 @@ sentence-transformers saves (plain BERT + pooling, with or without Normalize). B
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
-from connection.disk import durable
+from connection.disk.json_file import read_json, write_json
+from connection.encoder.families import family_of
+from connection.encoder.families.bert import Bert
 
 POOLINGS = ("mean", "cls", "max")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt")
-_HEADS = ("cls.", "classifier.", "qa_outputs.")  # what BERT was trained with, or for: no part of an encoder
-_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
-_SIZES = {
-    "vocab_size": 10_000_000,
-    "hidden_size": 65_536,
-    "num_hidden_layers": 1_000,
-    "num_attention_heads": 1_024,
-    "intermediate_size": 262_144,
-    "max_position_embeddings": 1_000_000,
-    "type_vocab_size": 1_024,
-}
-_FRACTIONS = {"hidden_dropout_prob": 0.99, "attention_probs_dropout_prob": 0.99, "layer_norm_eps": 0.01}
 
 
 @dataclass(frozen=True)
 class EncoderFolder:
     """What an encoder's folder says of itself, without its weights.
 
-    folder: as given. bert: where BERT's own files lie (`folder`, or the sub-folder of an old sentence-transformers
-    one). config: BERT's config.json. pooling: "" where the folder names none. max_tokens: None where it names none.
-    lower_case_first: sentence-transformers' own `do_lower_case`, a lower-casing before the tokenizer.
+    folder: as given. bert: where BERT's own files lie (`folder`, or the sub-folder of an old sentence-transformers one).
+    family: what model this is. config: its config.json. pooling: "" where neither the user nor the folder names one;
+    own_pooling: what the folder says, mean where it says nothing. max_tokens: None where it names none. lower_case_first:
+    sentence-transformers' own `do_lower_case`, a lower-casing before the tokenizer.
     """
 
     folder: Path
     bert: Path
+    family: Bert
     config: dict[str, Any]
     pooling: str
+    own_pooling: str
     normalize: bool
     max_tokens: int | None
     lower_case_first: bool
@@ -72,7 +64,8 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
     _check_files(folder, without_weights)
     bert, module_pooling, normalize = _read_modules(folder)
     config = read_json(bert / "config.json")
-    _check_config(config, bert / "config.json")
+    family = family_of(config, bert / "config.json")
+    family.check_config(config, bert / "config.json")
     if pooling and module_pooling and pooling != module_pooling:
         raise UserMistake(
             f'POOLING is "{pooling}", but {folder} was made with "{module_pooling}". '
@@ -86,8 +79,10 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
     return EncoderFolder(
         folder=folder,
         bert=bert,
+        family=family,
         config=config,
         pooling=pooling or module_pooling,
+        own_pooling=module_pooling or "mean",
         normalize=normalize,
         max_tokens=_max_tokens(bert, sentence_bert),
         lower_case_first=bool(sentence_bert.get("do_lower_case", False)),
@@ -127,20 +122,6 @@ def _check_files(folder: Path, without_weights: bool) -> None:
 
 def _encoders_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not missing_files(path))[:10] if folder.is_dir() else []
-
-
-def read_json(path: Path, missing: Any = None) -> Any:
-    """A JSON file of an encoder's folder: an object, or in modules.json a list of them. missing: what stands for no file."""
-    if missing is not None and not path.is_file():
-        return missing
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserMistake(f"{path} is not readable as JSON: {error}. Fetch the file again.") from None
-    entries = value if path.name == "modules.json" else [value]
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserMistake(f"{path} does not hold what its name says. Fetch the file again.")
-    return value
 
 
 def _read_modules(folder: Path) -> tuple[Path, str, bool]:
@@ -193,59 +174,6 @@ def _max_tokens(bert: Path, sentence_bert: dict[str, Any]) -> int | None:
     if named is None:
         named = read_json(bert / "tokenizer_config.json", missing={}).get("model_max_length")
     return int(named) if isinstance(named, (int, float)) and 3 <= named < 1e9 else None
-
-
-def _check_config(config: dict[str, Any], path: Path) -> None:
-    if config.get("model_type", "bert") != "bert":
-        raise UserMistake(f'{path}: the model is a "{config["model_type"]}", no BERT; this project trains BERT encoders.')
-    if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise UserMistake(f"{path}: this BERT is a decoder; an encoder is needed.")
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        raise UserMistake(f'{path}: "position_embedding_type" is "{config["position_embedding_type"]}", not "absolute".')
-    for name, highest in _SIZES.items():
-        value = config.get(name, 1)
-        if type(value) is not int or not 1 <= value <= highest:
-            raise UserMistake(f'{path}: "{name}" is {value!r}; a whole number from 1 to {highest:,} is expected.')
-    for name, highest in _FRACTIONS.items():
-        value = config.get(name, 0.0)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= highest:
-            raise UserMistake(f'{path}: "{name}" is {value!r}; a number from 0 to {highest:g} is expected.')
-    if config.get("hidden_size", 768) % config.get("num_attention_heads", 12):
-        raise UserMistake(f'{path}: "hidden_size" is no multiple of "num_attention_heads".')
-
-
-def is_cased(vocabulary: list[str]) -> bool:
-    """Whether a vocabulary keeps case: any ordinary piece with an upper-case letter or a Hangul syllable says so.
-
-    An uncased BERT lower-cases and strips accents, which also takes Hangul syllables apart. Upper case is what has a
-    lower case: bert-base-uncased itself holds ℝ, which has none.
-
-    >>> is_cased(["[UNK]", "the", "ℝ"]), is_cased(["[UNK]", "The"]), is_cased(["[UNK]", "한국"])
-    (False, True, True)
-    """
-    ordinary = (piece for piece in vocabulary if not (piece.startswith("[") and piece.endswith("]")))
-    return any(letter != letter.lower() or "가" <= letter <= "힣" for piece in ordinary for letter in piece)
-
-
-def encoder_names(names: list[str]) -> dict[str, str]:
-    """A weight file's tensor names → the names in `BertModel`; heads and position buffers are left out.
-
-    Published checkpoints put `bert.` before every name and call a LayerNorm's weight and bias gamma and beta.
-    """
-    prefix = "bert." if any(name.startswith("bert.") for name in names) else ""
-    kept = {}
-    for name in names:
-        ours = name.removeprefix(prefix)
-        is_head = (prefix and not name.startswith(prefix)) or name.startswith(_HEADS)
-        if is_head or ours in _BUFFERS:
-            continue
-        kept[name] = ours.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-    return kept
-
-
-def write_json(path: Path, value: Any) -> None:
-    durable.make_folder(path.parent)
-    durable.replace_file(path, [f"{json.dumps(value, indent=2, allow_nan=False)}\n".encode()])
 
 
 def write_description(

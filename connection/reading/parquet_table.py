@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import decimal
 import json
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
-from connection.reading.csv_table import BadRow, NotText, Table
+from connection.reading.table import BadRow, NotText, Reading, Table
 from connection.reading.text_lines import LONGEST_ROW
+from connection.script.requirements import missing_extra
 
-EXTRA = Path(__file__).resolve().parents[2] / "requirements-extra.txt"
+BINARY = True
 MOST_ROWS = 50_000_000  # a few kilobytes can claim any number of rows, and hold them too
 MOST_BYTES = 4_000_000_000  # of one row group, unpacked
+
+
+def open_file(path: Path, reading: Reading) -> ParquetTable:
+    return ParquetTable(path)
 
 
 class ParquetTable(Table):
@@ -25,8 +29,7 @@ class ParquetTable(Table):
         try:
             from pyarrow import parquet
         except ImportError:
-            command = f'"{sys.executable}" -m pip install -r "{EXTRA}"'
-            raise UserMistake(f"{path} is Parquet, which needs pyarrow. Install it with: {command}") from None
+            raise missing_extra(f"{path} is Parquet, which needs pyarrow.") from None
         try:
             self._file = parquet.ParquetFile(path)
             self._types = list(self._file.schema_arrow.types)

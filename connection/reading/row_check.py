@@ -6,11 +6,11 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from connection import printable
-from connection.reading.csv_table import DAMAGED, NUMBER, BadRow, NotText, Table
+from connection.reading.table import DAMAGED, NUMBER, BadRow, NotText, Table
+from connection.text import printable
 
 if TYPE_CHECKING:
-    from connection.reading.pairs import Layout
+    from connection.reading.layout import Layout
 
 LONGEST_SENTENCE = 1_000_000  # characters
 # What shows on paper: no blank, no control character, none of zero width, no filler.

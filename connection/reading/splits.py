@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from connection import UserMistake
+from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, count_shared, split_dev, without_shared
-from connection.reading.pairs import Layout, Pairs, read_pairs
+from connection.reading.pairs import Pairs, read_pairs
 from connection.reading.preview import first_rows, score_histogram
 
 
@@ -27,24 +27,17 @@ class Splits:
         return {name: pairs for name, pairs in splits.items() if pairs is not None}
 
 
-def read_splits(
-    train_file: Path,
-    dev_file: Path | None,
-    test_file: Path | None,
-    layout: Layout,
-    *,
-    overlap: str,
-    dev_share: float,
-    seed: int,
-) -> Splits:
+def read_splits(files: Mapping[str, Path | None], layout: Layout, *, overlap: str, dev_share: float, seed: int) -> Splits:
     """Read the files and apply OVERLAP; without a dev file, split one off. Prints what it saw.
 
+    files: of "train", "dev" and "test"; None for the last two where there is none.
     overlap: "report" counts the pairs that train shares with dev or test, "drop" leaves them out of train, "refuse"
     raises. Raises UserMistake for what cannot be read or used.
     """
-    train = read_pairs(train_file, layout, keep_cells=dev_file is None)
-    dev = _read_held_out("DEV_FILE", dev_file, layout)
-    test = _read_held_out("TEST_FILE", test_file, layout)
+    train_file = files["train"]
+    assert train_file is not None
+    train = read_pairs(train_file, layout, keep_cells=files["dev"] is None)
+    dev, test = (_read_held_out(f"{name.upper()}_FILE", files[name], layout) for name in ("dev", "test"))
     low, high = layout.score_range
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
     repeats = _tell("train", train)
@@ -126,18 +119,3 @@ def _apply_overlap(splits: Splits, overlap: str) -> None:
         splits.train = Pairs(splits.train.path, kept)
     else:
         print('These pairs stay in train: set OVERLAP to "drop" to leave them out, or to "refuse" to stop.')
-
-
-def prediction_rows(pairs: Pairs, before: np.ndarray, after: np.ndarray) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a predictions file: the user's columns, then predicted_before and predicted_after.
-
-    before, after: similarities (n,). A column of these names that the file had already is replaced.
-    """
-    added = {"predicted_before": before, "predicted_after": after}
-    kept = [place for place, name in enumerate(pairs.columns) if name not in added]
-    header = [pairs.columns[place] for place in kept] + list(added)
-    rows = [
-        [cells[place] for place in kept] + [f"{value:.9g}" for value in predicted]
-        for cells, *predicted in zip(pairs.cells, before, after, strict=True)
-    ]
-    return header, rows

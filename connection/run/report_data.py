@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from connection.reading.pairs import Layout, Pairs, read_pairs
+from connection.reading.layout import Layout
+from connection.reading.pairs import Pairs, read_pairs
 
 MOST_POINTS = 2_000  # of a scatter plot; beyond that points only cover each other, and the page grows to megabytes
 MOST_STEPS = 1_000  # of a curve: about the pixels it has

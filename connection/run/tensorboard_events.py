@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connection import UserMistake
-from connection.reading.parquet_table import EXTRA
-from connection.script.requirements import is_installed
+from connection.script.requirements import is_installed, missing_extra
 
 FOLDER = "tensorboard"
 _PLACES = ("step", "epoch", "split")  # where a number belongs, no metric itself
@@ -18,8 +15,7 @@ _PLACES = ("step", "epoch", "split")  # where a number belongs, no metric itself
 def check_tensorboard() -> None:
     """Raise UserMistake with the command to run if the package tensorboard is missing."""
     if not is_installed("tensorboard"):
-        command = f'"{sys.executable}" -m pip install -r "{EXTRA}"'
-        raise UserMistake(f"TENSORBOARD is True, but the package tensorboard is not installed. Install it with: {command}")
+        raise missing_extra("TENSORBOARD is True, but the package tensorboard is not installed.")
 
 
 class EventFiles:

@@ -23,6 +23,11 @@ def is_installed(package: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
+def missing_extra(reason: str) -> UserMistake:
+    """The error for a package of requirements-extra.txt that is not installed. reason: what needs it, a sentence."""
+    return UserMistake(f'{reason} Install it with: "{sys.executable}" -m pip install -r "{ROOT / "requirements-extra.txt"}"')
+
+
 def check_python() -> None:
     """Raise `UserMistake` if this Python is too old or too new."""
     if not PYTHON_FROM <= sys.version_info[:2] < PYTHON_BELOW:

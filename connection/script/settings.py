@@ -1,8 +1,7 @@
 """A script's constants ⇄ command-line flags ⇄ the settings of one run.
 
 A script's constants are the plain `UPPER_CASE` names at its top. Each is also a flag for one run: TRAIN_FILE is
-`--train-file`. What kind of value each name takes, `connection/constants.py` knows; the values themselves stand in the scripts.
-It imports nothing from outside but the standard library, so that `--help` and a mistyped flag answer at once.
+`--train-file`. `connection/constants.py` knows what kind of value each name takes; the values themselves are in the scripts.
 """
 
 from __future__ import annotations
@@ -10,17 +9,15 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from connection import UserMistake, printable
-from connection.constants import KINDS, Kind, is_number
-from connection.script.interruption import Listener, Stopped
+from connection import UserMistake
+from connection.script.kinds import Kind, is_number
 
 
 class Settings(SimpleNamespace):
@@ -52,7 +49,7 @@ class Constant:
     group: str
 
 
-def read_constants(source: str, kinds: Mapping[str, Kind] = KINDS) -> list[Constant]:
+def read_constants(source: str, kinds: Mapping[str, Kind]) -> list[Constant]:
     """The constants of a script's source, in order: assignments to names of `kinds` at its top level.
 
     One that is assigned twice counts once, where it first stands; its value is the last one, as Python has it.
@@ -86,6 +83,12 @@ def flag_of(name: str) -> str:
     return "--" + name.lower().replace("_", "-")
 
 
+def described(constant: Constant, kind: Kind) -> str:
+    """What a constant means: its comment, and the meanings of its choices where a table knows them."""
+    meanings = "; ".join(f"{choice}: {meaning}" for choice, meaning in kind.meanings.items())
+    return f"{constant.comment} {meanings}." if meanings else constant.comment
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise UserMistake(f"{message[0].upper()}{message[1:]} (--help lists every flag).")
@@ -110,7 +113,7 @@ def _make_parser(
         options: dict[str, Any] = {
             "dest": constant.name,
             "default": argparse.SUPPRESS,
-            "help": f"{constant.comment} (now: {shown!r})".replace("%", "%%"),
+            "help": f"{described(constant, kind)} (now: {shown!r})".replace("%", "%%"),
         }
         if kind.type is bool:
             options["action"] = argparse.BooleanOptionalAction
@@ -183,14 +186,14 @@ def _absolute(value: str, folder: Path, where: str) -> Path:
 def read_settings(
     script: str | Path,
     values: Mapping[str, Any],
+    kinds: Mapping[str, Kind],
     arguments: Sequence[str] | None = None,
-    kinds: Mapping[str, Kind] = KINDS,
 ) -> Settings:
     """The settings of one run: the script's constants, overridden by the command line.
 
     script: the script's file, whose comments make `--help` and whose folder is where its relative paths start.
-    values: the script's globals. arguments: the command line without the program's name, `sys.argv[1:]` if None.
-    kinds: what each of its constants may be.
+    values: the script's globals. kinds: what each of its constants may be. arguments: the command line without the
+    program's name, `sys.argv[1:]` if None.
     Raises UserMistake for an unknown flag and for a value of the wrong type or out of its range.
     """
     script = Path(script).resolve()
@@ -210,29 +213,3 @@ def read_settings(
         where = flag_of(name) if flagged else f"{name} (at the top of {script.name})"
         setattr(settings, name, _checked(kinds[name], value, Path.cwd() if flagged else script.parent, where))
     return settings
-
-
-def run_script(main: Callable[[], int | None]) -> int:
-    """Run a script's `main` and return its exit status.
-
-    A `UserMistake` is printed as a sentence, with status 2; Ctrl-C ends with 130, SIGTERM with 143, a closed pipe
-    (`… | head`) with 141.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A Windows console cannot show every letter; a file that output is piped into grows line by line.
-            stream.reconfigure(errors="backslashreplace", line_buffering=True)
-    try:
-        return main() or 0
-    except UserMistake as mistake:
-        print(printable(str(mistake)), file=Listener(sys.stderr))
-        return 2
-    except Stopped as stopped:
-        print(f"\n{stopped}", file=Listener(sys.stderr))
-        return stopped.exit_status
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=Listener(sys.stderr))
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more to say when Python flushes its streams
-        return 141

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from connection import UserMistake
-from connection.encoder.folder import read_json
+from connection.disk.json_file import read_json
 
 FILE = "calibration.json"
 

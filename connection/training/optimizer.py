@@ -1,8 +1,7 @@
-"""How the weights move: the optimizer and what it remembers, the learning rate of each step. And which steps end in more."""
+"""The optimizer, and what it remembers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -15,6 +14,11 @@ def make_optimizer(encoder: torch.nn.Module, weight_decay: float) -> torch.optim
     others = [(name, weight) for name, weight in encoder.named_parameters() if weight.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module) -> dict[str, Tensor]:
@@ -45,27 +49,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module
         optimizer.state[weight] = state
     if rest:
         raise ValueError(f"there is no weight for {min(rest)}")
-
-
-def learning_rate_at(step: int, total_steps: int, highest: float, warmup: float) -> float:
-    """The learning rate of the step after `step` steps: a straight line up over the warm-up, then one down to 0.
-
-    As transformers' get_linear_schedule_with_warmup, and so 0 in the very first step if there is a warm-up.
-
-    >>> [learning_rate_at(step, 10, 1.0, 0.2) for step in (0, 1, 2, 6, 9)]
-    [0.0, 0.5, 1.0, 0.5, 0.125]
-    """
-    warmup_steps = math.ceil(warmup * total_steps)
-    if step < warmup_steps:
-        return highest * step / warmup_steps
-    return highest * (total_steps - step) / (total_steps - warmup_steps)
-
-
-def spread_steps(steps_per_epoch: int, count: int) -> set[int]:
-    """The steps of an epoch, counting from 1, after which something is done `count` times: evenly spread, the last among them.
-
-    >>> sorted(spread_steps(10, 4))
-    [3, 5, 8, 10]
-    """
-    count = min(count, steps_per_epoch)
-    return {math.ceil(number * steps_per_epoch / count) for number in range(1, count + 1)}

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.torch
@@ -20,16 +20,21 @@ from connection import UserMistake
 from connection.disk import durable
 from connection.disk.safetensors_file import safetensors_chunks
 from connection.encoder.device import describe_device
-from connection.encoder.trained_rows import TrainedRows
-from connection.run.folder import Run
-from connection.training.evaluation import Best, Evaluation
+from connection.encoder.packed.trained_rows import TrainedRows
+from connection.training.evaluation import Evaluation
 from connection.training.optimizer import optimizer_tensors, restore_optimizer
-from connection.training.progress import EpochRow, Training
-from ConnectionBert import ConnectionBert
+from connection.training.progress import Best, EpochRow, Training
+
+if TYPE_CHECKING:
+    from connection.run.folder import Run
+    from connection.training.job import Job
+    from ConnectionBert import ConnectionBert
 
 
-def save_training(run: Run, training: Training, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> None:
+def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint of the step just done. Raises UserMistake where it cannot be; the one before is then as it was."""
+    run, encoder = job.run, job.encoder
+    training.lap()
     moments = optimizer_tensors(optimizer, encoder.bert)
     weights = encoder.weights()
     state = _state(training) | {"environment": environment(run, encoder), "trained_rows": _trained_rows(encoder)}
@@ -45,6 +50,7 @@ def save_training(run: Run, training: Training, encoder: ConnectionBert, optimiz
         size += best.stat().st_size
     run.sync_log()
     run.checkpoints.write(training.step, files, size)
+    training.saving_seconds += training.lap()
 
 
 def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> Training | None:
@@ -89,7 +95,7 @@ def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
 
 def _trained_rows(encoder: ConnectionBert) -> str | None:
     """A sum over the tokens whose word embeddings are trained, in their order: the moments have a row for each."""
-    words = encoder.bert.embeddings.word_embeddings
+    words = encoder.bert.get_input_embeddings()
     return hashlib.sha256(str(words.tokens).encode()).hexdigest() if isinstance(words, TrainedRows) else None
 
 

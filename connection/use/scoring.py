@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,10 +22,13 @@ from tqdm import tqdm
 
 from connection import UserMistake
 from connection.reading.csv_table import write_csv
-from connection.reading.pairs import Layout, PairRow, PairRows
+from connection.reading.layout import Layout
+from connection.reading.rows import PairRow, PairRows
 from connection.training.calibration import Calibration
-from connection.training.evaluation import average_precision, best_threshold, pearson, spearman
-from ConnectionBert import ConnectionBert
+from connection.training.correlations import average_precision, best_threshold, pearson, spearman
+
+if TYPE_CHECKING:
+    from ConnectionBert import ConnectionBert
 
 CHUNK = 4096  # pairs that are read, encoded and written at a time
 CACHE_BYTES = 512 * 2**20

@@ -14,7 +14,8 @@ from transformers import BertModel, get_linear_schedule_with_warmup
 
 from connection import UserMistake
 from connection.training.losses.cosine import cosine_loss
-from connection.training.optimizer import learning_rate_at, make_optimizer
+from connection.training.optimizer import make_optimizer
+from connection.training.schedule import learning_rate_at
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset, epoch_loader
 
@@ -270,7 +271,7 @@ def test_five_steps_are_those_of_cosine_similarity_loss(
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, 5, 1e-3, 0.4)
-        cosine_loss(*encoder(batch).chunk(2), batch.scores.double()).backward()
+        cosine_loss(encoder(batch).chunk(2), batch.scores.double()).backward()
         clipped += bool(torch.nn.utils.clip_grad_norm_(encoder.parameters(), clip) > clip)
         optimizer.step()
         optimizer.zero_grad()

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import BertModel
 
-import connection.encoder.forward
-import connection.encoder.products
-from connection.encoder.attention_plan import AttentionPlan, choose_groups
-from connection.encoder.dropout import draw_masks
-from connection.encoder.forward import row_count
-from connection.encoder.products import has_onednn, input_gradient, linear, weight_gradient
-from connection.encoder.trained_rows import TrainedRows
+import connection.encoder.packed.forward
+import connection.encoder.packed.products
+from connection.encoder.packed.attention_plan import AttentionPlan, choose_groups
+from connection.encoder.packed.dropout import draw_masks
+from connection.encoder.packed.forward import row_count
+from connection.encoder.packed.products import has_onednn, input_gradient, linear, weight_gradient
+from connection.encoder.packed.trained_rows import TrainedRows
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import PackedBatch, pack
 
@@ -81,7 +81,9 @@ def test_dropout_falls_where_it_falls_in_bert_and_its_gradients_are_right(
     rows = row_count(13)
     masks = draw_masks([(rows, 32)] * 5 + [(4, 13, 13)] * 2, 0.4)
     hidden, attention = [mask.double() for mask in masks[:5]], [mask.double() for mask in masks[5:]]
-    monkeypatch.setattr(connection.encoder.forward, "draw_masks", lambda shapes, p: hidden if len(shapes) == 5 else attention)
+    monkeypatch.setattr(
+        connection.encoder.packed.forward, "draw_masks", lambda shapes, p: hidden if len(shapes) == 5 else attention
+    )
     by_hand = gradients(encoder, batch)
 
     places = iter([hidden[0], attention[0], hidden[1], hidden[2], attention[1], hidden[3], hidden[4]])
@@ -148,7 +150,7 @@ def test_a_layer_in_half_precision_is_left_to_transformers(tiny_encoder: Path) -
 
 @pytest.mark.parametrize("group_cost", [0, 30, 10**9])
 def test_the_plan_lays_out_every_head_and_brings_it_back(group_cost: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connection.encoder.attention_plan.GROUP_COST", group_cost)
+    monkeypatch.setattr("connection.encoder.packed.attention_plan.GROUP_COST", group_cost)
     batch, _ = make_batch()
     tokens = len(batch.input_ids)
     plan = AttentionPlan(batch.groups, heads=4, dimension=2, filled=tokens + 3)
@@ -242,7 +244,7 @@ def test_this_torch_still_has_the_operator() -> None:
 def test_without_the_operator_torchs_own_products_are_taken(bert_factory: Bert, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, (batch, _) = make_encoder(bert_factory()).float(), make_batch()
     with_it = gradients(encoder, batch)
-    monkeypatch.setattr(connection.encoder.products, "has_onednn", lambda: False)
+    monkeypatch.setattr(connection.encoder.packed.products, "has_onednn", lambda: False)
     assert_same(with_it, gradients(encoder, batch), atol=1e-3)
 
 

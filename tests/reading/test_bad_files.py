@@ -11,7 +11,8 @@ import pytest
 
 from connection import UserMistake
 from connection.reading import csv_table as table_files
-from connection.reading.pairs import Layout, read_pairs
+from connection.reading.layout import Layout
+from connection.reading.pairs import read_pairs
 
 HEADER = "sentence1,sentence2,score\n"
 GOOD = "A cat.,A dog.,1\nA bird.,A fish.,4\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from connection import UserMistake
-from connection.reading.pairs import Layout, read_pairs
+from connection.reading.layout import Layout
+from connection.reading.pairs import read_pairs
 
 SCORES = [0.25, 0.75]
 

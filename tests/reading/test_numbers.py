@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import bertFineTuningWithConnectionData as script
 import ConnectionBert as connection_bert
 from connection.reading import overlap
+from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, normal_form
-from connection.reading.pairs import Layout, read_pairs
+from connection.reading.pairs import read_pairs
 from connection.training.evaluation import evaluate
 from connection.training.losses.cosine import cosine_loss
 from ConnectionBert import ConnectionBert

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
+from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, count_shared, normal_form, split_dev, without_shared
-from connection.reading.pairs import Layout, read_pairs
-from connection.reading.splits import prediction_rows, read_splits
+from connection.reading.pairs import read_pairs
+from connection.reading.splits import read_splits
+from connection.run.predictions import prediction_rows
 
 
 def table(*rows: tuple[str, str, float]) -> pd.DataFrame:

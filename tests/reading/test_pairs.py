@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from connection import UserMistake
 from connection.reading.csv_table import with_guard, write_csv
-from connection.reading.pairs import Layout, Pairs, read_pairs
+from connection.reading.layout import Layout
+from connection.reading.pairs import Pairs, read_pairs
 
 HEADER = "sentence1,sentence2,score\n"
 GOOD = "A cat.,A dog.,1\nA bird.,A fish.,4\n"

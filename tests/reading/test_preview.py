@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from connection.encoder.products import has_onednn
-from connection.reading.preview import first_rows, padding_text, score_histogram, time_text, token_text, tried_seconds_per_token
+from connection.encoder.packed.products import has_onednn
+from connection.encoder.preview import token_text
+from connection.reading.preview import first_rows, score_histogram
+from connection.training.forecast import padding_text, time_text, tried_seconds_per_token
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset, epoch_loader
 

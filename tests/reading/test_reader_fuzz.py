@@ -20,8 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.reading.csv_table import open_table, write_csv
-from connection.reading.pairs import Layout, read_pairs
+from connection.reading.csv_table import write_csv
+from connection.reading.formats import open_table
+from connection.reading.layout import Layout
+from connection.reading.pairs import read_pairs
+from connection.reading.table import Reading
 
 HERE = settings(
     max_examples=300,
@@ -209,5 +212,5 @@ def test_any_text_that_we_write_comes_back_exactly(tmp_path: Path, rows: list[li
     header = [f"column{i}" for i in range(len(rows[0]) if rows else 2)]
     with path.open("w", encoding="utf-8", newline="") as file:
         write_csv(file, header, rows)
-    table = open_table(path, has_header=True)
+    table = open_table(path, Reading(has_header=True))
     assert table.header == header and [cells for _, cells in table] == rows and table.blank_lines == 0

@@ -17,9 +17,10 @@ import pytest
 import tokenizers
 
 import bertFineTuningWithConnectionData as script
-from connection.run.folder import report as report_page
-from connection.run.folder import report_data
-from connection.run.report import CHART_LIBRARY, as_inline_json, write_report
+from connection.page.document import CHART_LIBRARY, as_inline_json
+from connection.run import report as report_page
+from connection.run import report_data
+from connection.run.report import write_report
 from connection.run.report_data import curve
 
 HOSTILE = '</script><script>document.title = "taken over"</script><b>a cat</b> & \u2028'
@@ -113,11 +114,11 @@ def test_a_run_that_ends_early_leaves_its_curves(
 ) -> None:
     real = script.batch_loss
 
-    def end_at_the_fifth(*arguments: Any) -> Any:
+    def end_at_the_fifth(*arguments: Any, **named: Any) -> Any:
         metrics = tmp_path / "run" / "metrics.jsonl"
         if metrics.exists() and len(report_data.read_metrics(metrics)) == 5:  # dev before training, and four steps
             raise error
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(script, "batch_loss", end_at_the_fifth)
     flags = [f"--{name}-file={path}" for name, path in pairs_files.items()]

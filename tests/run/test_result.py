@@ -14,7 +14,7 @@ import pytest
 
 import bertFineTuningWithConnectionData as script
 from connection import UserMistake
-from connection.run.folder import tensorboard_events
+from connection.run import tensorboard_events
 from connection.training.calibration import Calibration
 from ConnectionBert import ConnectionBert
 

@@ -14,11 +14,15 @@ import pytest
 import safetensors
 
 import connection.disk.claim
+import connection.disk.files
 import connection.run.folder
 from connection import UserMistake
 from connection.disk.checkpoints import Checkpoints
 from connection.disk.claim import claimed
-from connection.run.folder import Run, Start, check_space, decide, describe_run, differences, fingerprints, set_aside
+from connection.disk.files import check_space, set_aside
+from connection.run.description import describe_run, differences, fingerprints
+from connection.run.folder import Run
+from connection.run.start import Decision, decide
 
 ROOT = Path(connection.run.folder.__file__).resolve().parents[2]
 
@@ -33,7 +37,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def describe(data: Path, **changes: object) -> dict:
-    return describe_run(CONSTANTS | changes, {"TRAIN_FILE": {data.name: data}, "TEST_FILE": {}})
+    return describe_run(CONSTANTS | changes, {}, {}, {"TRAIN_FILE": {data.name: data}, "TEST_FILE": {}})
 
 
 def open_run(output: Path, description: dict) -> Run:
@@ -57,26 +61,26 @@ def write_best(folder: Path) -> None:
 
 
 def test_a_start_begins_where_nothing_is(tmp_path: Path, data: Path) -> None:
-    assert decide(tmp_path / "new" / "run", describe(data), {}, start_over=False) is Start.BEGIN
+    assert decide(tmp_path / "new" / "run", describe(data), {}, start_over=False) is Decision.BEGIN
     (tmp_path / "empty").mkdir()
-    assert decide(tmp_path / "empty", describe(data), {}, start_over=False) is Start.BEGIN
+    assert decide(tmp_path / "empty", describe(data), {}, start_over=False) is Decision.BEGIN
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "pairs.csv"]  # only looked at
 
 
 @pytest.mark.parametrize(
     ("complete", "changes", "start_over", "expected"),
     [
-        (True, {}, False, Start.DONE),
-        (True, {"EPOCHS": 5}, False, Start.SET_ASIDE),
-        (True, {}, True, Start.SET_ASIDE),
-        (False, {}, False, Start.CONTINUE),
-        (False, {}, True, Start.SET_ASIDE),
-        (False, {"EPOCHS": 5}, True, Start.SET_ASIDE),
-        (True, {"OUTPUT": "b", "DEVICE": "cpu", "THREADS": 2, "CHECKPOINTS_PER_EPOCH": 3}, False, Start.DONE),
+        (True, {}, False, Decision.DONE),
+        (True, {"EPOCHS": 5}, False, Decision.SET_ASIDE),
+        (True, {}, True, Decision.SET_ASIDE),
+        (False, {}, False, Decision.CONTINUE),
+        (False, {}, True, Decision.SET_ASIDE),
+        (False, {"EPOCHS": 5}, True, Decision.SET_ASIDE),
+        (True, {"OUTPUT": "b", "DEVICE": "cpu", "THREADS": 2, "CHECKPOINTS_PER_EPOCH": 3}, False, Decision.DONE),
     ],
 )
 def test_what_a_start_does(
-    tmp_path: Path, data: Path, complete: bool, changes: dict, start_over: bool, expected: Start
+    tmp_path: Path, data: Path, complete: bool, changes: dict, start_over: bool, expected: Decision
 ) -> None:
     leave(tmp_path / "run", describe(data), complete=complete)
     assert decide(tmp_path / "run", describe(data, **changes), {}, start_over=start_over) is expected
@@ -86,13 +90,13 @@ def test_what_a_start_does(
 def test_a_run_that_lacks_a_part_or_whose_summary_is_cut_is_not_complete(tmp_path: Path, data: Path, name: str) -> None:
     leave(tmp_path / "run", describe(data), complete=True)
     (tmp_path / "run" / name).write_bytes(b"")
-    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Start.CONTINUE
+    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Decision.CONTINUE
 
 
 def test_leftovers_of_a_start_that_wrote_nothing_do_not_make_a_folder_foreign(tmp_path: Path, data: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".settings.json.tmp").write_text("{", encoding="utf-8")
-    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Start.BEGIN
+    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Decision.BEGIN
 
 
 def test_a_folder_that_holds_what_is_read_is_not_renamed(tmp_path: Path, data: Path) -> None:
@@ -146,7 +150,7 @@ def test_an_output_whose_parent_may_not_be_written_is_claimed_inside(tmp_path: P
     monkeypatch.setattr(connection.disk.claim, "_lock", refuse)
     with claimed(output):
         assert [path.name for path in output.iterdir()] == [".lock"]
-        assert decide(output, describe(data), {}, start_over=False) is Start.BEGIN
+        assert decide(output, describe(data), {}, start_over=False) is Decision.BEGIN
     assert not list(output.iterdir())
     with pytest.raises(UserMistake, match="cannot be written: Permission denied"), claimed(tmp_path / "other"):
         pass
@@ -196,10 +200,10 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path: Path, dat
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path, data: Path, monkeypatch) -> None:
     usage = collections.namedtuple("usage", "total used free")(10**9, 10**9, 9_999_999)
-    monkeypatch.setattr(connection.run.folder.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(connection.disk.files.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(UserMistake, match=r"has 10 MB free, and the run will write about 10 MB\. Make room, or name"):
         check_space(tmp_path / "new" / "run", data)
-    monkeypatch.setattr(connection.run.folder.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
+    monkeypatch.setattr(connection.disk.files.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
     check_space(tmp_path / "new" / "run", data)
 
 
@@ -231,7 +235,7 @@ def test_a_run_that_begins_again_is_not_taken_for_complete(tmp_path: Path, data:
     shutil.rmtree(run.best)
     run.keep_best(write_best)
     run.close()  # killed here
-    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Start.CONTINUE
+    assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Decision.CONTINUE
 
 
 def test_best_is_swapped_whole(tmp_path: Path, data: Path) -> None:

@@ -19,15 +19,15 @@ from connection.constants import KINDS, SCORING_KINDS
 from connection.encoder.folder import POOLINGS
 from connection.script import requirements
 from connection.script.settings import flag_of, read_constants, read_settings
-from connection.training.losses.cosine import OBJECTIVES
+from connection.training.losses import LOSSES
 
 SCRIPT = Path(script.__file__).resolve()
 SOURCE = SCRIPT.read_text(encoding="utf-8")
-CONSTANTS = [constant.name for constant in read_constants(SOURCE)]
+CONSTANTS = [constant.name for constant in read_constants(SOURCE, KINDS)]
 
 
 def settings(*arguments: str, **constants: object):
-    return read_settings(SCRIPT, vars(script) | constants, arguments)
+    return read_settings(SCRIPT, vars(script) | constants, KINDS, arguments)
 
 
 def refusal(*arguments: str, **constants: object) -> str:
@@ -66,19 +66,19 @@ def test_every_constant_is_read_and_explained(module: ModuleType, kinds: dict) -
 def test_one_script_does_not_take_the_others_constants() -> None:
     for arguments in (["--epochs", "3"], ["--train-file", "x.csv"], ["--pooling", "cls"]):
         with pytest.raises(UserMistake, match="There is no flag"):
-            read_settings(scoring_script.__file__, vars(scoring_script), arguments, SCORING_KINDS)
+            read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, arguments)
     for arguments in (["--pairs-file", "x.csv"], ["--sentence1", "a cat"]):
         assert "There is no flag" in refusal(*arguments)
     assert "must name a column" in refusal("--score-column", "")
-    without = read_settings(scoring_script.__file__, vars(scoring_script), ["--score-column", ""], SCORING_KINDS)
+    without = read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, ["--score-column", ""])
     assert without.SCORE_COLUMN == "" and without.SENTENCE1 == ""
-    third = read_settings(scoring_script.__file__, vars(scoring_script), ["--score-column", "3"], SCORING_KINDS)
+    third = read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, ["--score-column", "3"])
     assert third.SCORE_COLUMN == 3
 
 
 def test_choices_are_those_of_their_owners() -> None:
     assert KINDS["POOLING"].choices == ("", *POOLINGS)
-    assert KINDS["LOSS"].choices == tuple(OBJECTIVES)
+    assert KINDS["LOSS"].choices == tuple(LOSSES)
 
 
 def test_the_defaults_are_the_designs() -> None:
@@ -233,11 +233,11 @@ def test_an_edited_script(tmp_path: Path) -> None:
     edited = SOURCE.replace("EPOCHS = 4", "EPOCHS: int = 4").replace("BATCH_SIZE = 16", "BATCH_SIZE = 16\nBATCH_SIZE = 32")
     path = tmp_path / "edited.py"
     path.write_text(edited, encoding="utf-8-sig")
-    changed = read_settings(path, vars(script) | {"BATCH_SIZE": 32}, ["--epochs", "2"])
+    changed = read_settings(path, vars(script) | {"BATCH_SIZE": 32}, KINDS, ["--epochs", "2"])
     assert (changed.BATCH_SIZE, changed.EPOCHS) == (32, 2) and list(vars(changed)) == CONSTANTS
     path.write_text(SOURCE.replace("EPOCHS = 4", "EPOCH = 4"), encoding="utf-8")
     with pytest.raises(UserMistake, match="The constant EPOCHS is missing at the top of the script: put it back"):
-        _ = read_settings(path, vars(script), []).EPOCHS
+        _ = read_settings(path, vars(script), KINDS, []).EPOCHS
 
 
 def test_help_is_made_of_the_constants_and_loads_no_torch() -> None:
@@ -247,7 +247,7 @@ def test_help_is_made_of_the_constants_and_loads_no_torch() -> None:
     result = run(code=code)
     assert result.returncode == 0, result.stderr
     told = " ".join(result.stdout.split())
-    for constant in read_constants(SOURCE):
+    for constant in read_constants(SOURCE, KINDS):
         assert flag_of(constant.name) in told and constant.comment in told
     assert "--no-start-over" in told and "(now: '0 5')" in told
 
@@ -267,7 +267,7 @@ def test_what_a_terminal_shows_holds_no_control_codes() -> None:
 def test_a_closed_pipe_ends_quietly() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    code = "import sys; from connection.script.settings import run_script; sys.exit(run_script(lambda: print('x', flush=True)))"
+    code = "import sys; from connection.script.running import run_script; sys.exit(run_script(lambda: print('x', flush=True)))"
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=SCRIPT.parent, check=False)
     os.close(writing)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from connection.training.evaluation import Best, Evaluation, average_precision, best_threshold, evaluate, pearson, spearman
+from connection.training.correlations import average_precision, best_threshold, pearson, spearman
+from connection.training.evaluation import Evaluation, evaluate
 from connection.training.losses.cosine import cosine_loss
+from connection.training.progress import Best
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset
 

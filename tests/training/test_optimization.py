@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertModel, get_linear_schedule_with_warmup
 
-from connection.training.optimizer import learning_rate_at, make_optimizer, spread_steps
+from connection.training.optimizer import make_optimizer
+from connection.training.schedule import learning_rate_at, spread_steps
 from ConnectionBert import ConnectionBert
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ import connection.training.resume
 from connection import UserMistake
 from connection.disk.checkpoints import Checkpoints
 from connection.disk.safetensors_file import safetensors_chunks
+from connection.training.losses.cosine import cosine_loss
 from connection.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer
 from ConnectionBert import ConnectionBert
 
@@ -274,13 +275,13 @@ def test_a_loss_that_is_not_finite_loses_nothing(
     golden = result(train())
     losses = []
 
-    def poisoned(*arguments: torch.Tensor) -> torch.Tensor:
-        loss = connection.training.losses.cosine.cosine_loss(*arguments)
+    def poisoned(embeddings: Sequence[torch.Tensor], scores: torch.Tensor) -> torch.Tensor:
+        loss = cosine_loss(embeddings, scores)
         losses.append(loss.requires_grad)
         return loss * math.nan if loss.requires_grad and sum(losses) == 2 + 11 else loss  # two are tried to tell the time
 
     with monkeypatch.context() as patch:
-        patch.setitem(connection.training.losses.cosine.OBJECTIVES, "cosine", poisoned)
+        patch.setattr(connection.training.losses.cosine, "cosine_loss", poisoned)
         with pytest.raises(UserMistake, match="Step 11: the loss is nan"):
             train("other")
     assert_same(train("other"), golden)

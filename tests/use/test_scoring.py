@@ -15,7 +15,8 @@ import pytest
 import bertFineTuningWithConnectionData as training
 import bertScoringWithConnectionData as script
 from connection import UserMistake
-from connection.reading.pairs import Layout, PairRows
+from connection.reading.layout import Layout
+from connection.reading.rows import PairRows
 from connection.training.calibration import Calibration
 from connection.use import scoring
 from connection.use.scoring import PairScorer, survey

@@ -1,1 +1,42 @@
-"""The objectives of training, one file each."""
+"""The training objectives, one file each. To add one: its file here, and its line in LOSSES.
+
+A loss is a pure function `loss(embeddings, targets)`: embeddings, the two sides of B pairs, (B, H) each, in float32 (float64 in
+evaluation); targets, (B,). It returns a scalar. This file imports the standard library only, so that `--help` can list them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A loss as the table knows it. function: `module:name`, imported when it is first asked for. shape: the rows that it
+    learns from. label_range: what its targets may be. meaning: what it makes smaller, for `--help` and the documents."""
+
+    function: str
+    shape: str
+    label_range: tuple[float, float]
+    meaning: str
+
+    def load(self) -> Loss:
+        module, _, name = self.function.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+LOSSES = {
+    "cosine": Entry(
+        "connection.training.losses.cosine:cosine_loss",
+        shape="scored pairs",
+        label_range=(0, 1),
+        meaning="squared difference between cosine similarity and score",
+    ),
+}

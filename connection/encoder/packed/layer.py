@@ -1,8 +1,8 @@
 """One layer of BERT over packed sentences, its forward and its backward written by hand.
 
-The same mathematics as transformers' BertLayer, for training and inference on a processor: the tokens of a packed row, each
-product by `connection.encoder.products`, few and large operations, and no more kept for the backward than it needs. What it
-computes and its gradients are held against BertModel in tests/test_packed_layer.py.
+The same mathematics as transformers' BertLayer, for training and inference on the CPU: the tokens of a packed row, each
+product by `products.py`, few and large operations, and no more kept for the backward than it needs. What it computes and its
+gradients are compared with BertModel in tests/encoder/test_packed_layer.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from connection.encoder.attention_plan import AttentionPlan
-from connection.encoder.products import input_gradient, linear, weight_gradient
+from connection.encoder.packed.attention_plan import AttentionPlan
+from connection.encoder.packed.products import input_gradient, linear, weight_gradient
 
 _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 

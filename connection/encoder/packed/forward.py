@@ -1,19 +1,19 @@
-"""A BertModel's forward over packed sentences, with the layers of `connection.encoder.layer`; the weights stay its own."""
+"""A model's forward over packed sentences, its layers computed by `layer.py`; the weights stay its own."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertModel
+from transformers import PreTrainedModel
 
-from connection.encoder.attention_plan import AttentionPlan
-from connection.encoder.dropout import draw_masks
-from connection.encoder.layer import LayerMasks, PackedLayer
-from connection.encoder.products import filled_up, has_onednn
+from connection.encoder.packed.attention_plan import AttentionPlan
+from connection.encoder.packed.dropout import draw_masks
+from connection.encoder.packed.layer import LayerMasks, PackedLayer
+from connection.encoder.packed.products import filled_up, has_onednn
 
 
-def can_pack(bert: BertModel) -> bool:
+def can_pack(bert: PreTrainedModel) -> bool:
     """Whether this file computes what `bert` does: on a processor, in its own precision, with BERT's own activation."""
     on_processor = bert.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return on_processor and bert.config.hidden_act == "gelu"
@@ -24,23 +24,18 @@ def row_count(tokens: int) -> int:
     return filled_up(tokens) if has_onednn() else tokens
 
 
-def packed_states(bert: BertModel, input_ids: Tensor, position_ids: Tensor, groups: list[tuple[int, int]]) -> Tensor:
+def packed_states(bert: PreTrainedModel, embedded: Tensor, groups: list[tuple[int, int]]) -> Tensor:
     """The last layer's token states (T, H), as `bert` itself computes them; with dropout if `bert` is in training.
 
-    input_ids, position_ids: (T,). groups: (length, count) of each run of equally long sentences, in packed order.
+    embedded: (T, H), the sums of embeddings as the family's `embed` gives them. groups: (length, count) of each run of
+    equally long sentences, in packed order.
     """
     config = bert.config
-    heads, tokens = config.num_attention_heads, len(input_ids)
+    heads, tokens = config.num_attention_heads, len(embedded)
     filled = row_count(tokens)
     plan = AttentionPlan(groups, heads, config.hidden_size // heads, filled, bert.dtype)
     embedding_mask, masks = _masks(bert, plan, filled) if bert.training else (None, [None] * config.num_hidden_layers)
-    embeddings = bert.embeddings
-    states = (
-        embeddings.word_embeddings(input_ids)
-        + embeddings.position_embeddings(position_ids)
-        + embeddings.token_type_embeddings.weight[0]
-    )
-    states = F.pad(embeddings.LayerNorm(states), (0, 0, 0, filled - tokens))  # (T and what fills it up, H)
+    states = F.pad(bert.embeddings.LayerNorm(embedded), (0, 0, 0, filled - tokens))  # (T and what fills it up, H)
     if embedding_mask is not None:
         states = states * embedding_mask
     for layer, mask in zip(bert.encoder.layer, masks, strict=True):
@@ -55,7 +50,7 @@ def _weights(layer: nn.Module) -> list[Tensor]:
     return [weight for module in modules for weight in (module.weight, module.bias)]
 
 
-def _masks(bert: BertModel, plan: AttentionPlan, rows: int) -> tuple[Tensor, list[LayerMasks]]:
+def _masks(bert: PreTrainedModel, plan: AttentionPlan, rows: int) -> tuple[Tensor, list[LayerMasks]]:
     config = bert.config
     states, layers = (rows, config.hidden_size), config.num_hidden_layers
     hidden = draw_masks([states] * (1 + 2 * layers), config.hidden_dropout_prob)

@@ -1,0 +1,77 @@
+"""The configuration and weights of an encoder's folder → a model of its family, each checked, nothing made up."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedModel
+
+from connection import UserMistake
+from connection.encoder.folder import EncoderFolder
+
+
+def load_config(folder: EncoderFolder) -> PretrainedConfig:
+    """The folder's config.json, by the fields that say what its family computes. Raises UserMistake where it does not fit."""
+    try:
+        config = folder.family.make_config(folder.config)
+        with torch.device("meta"):
+            folder.family.make_model(config, pooler=True)
+    except Exception as error:  # transformers, huggingface_hub and torch each have their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserMistake(f"{folder.bert / 'config.json'} describes no BERT: {reason}. Fetch the file again.") from error
+    return config
+
+
+def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: str) -> PreTrainedModel:
+    """The family's model with every weight from the folder, in float32. attention: a name among those of transformers."""
+    given = _read_weights(folder.weights)
+    names = folder.family.weight_names(list(given))  # theirs → ours
+    ours = sorted(names.values())
+    twice = [name for name, next_name in itertools.pairwise(ours) if name == next_name]
+    if twice:
+        raise UserMistake(f"{folder.weights} holds {twice[0]} under two names. Fetch the file again.")
+    weights = {name: given[theirs] for theirs, name in names.items()}
+    config._attn_implementation = attention
+    with torch.device("meta"):
+        model = folder.family.make_model(config, pooler=any(name.startswith("pooler.") for name in weights))
+    _check_weights(folder, weights, dict(model.named_parameters()))
+    model.to_empty(device="cpu")
+    folder.family.fill_buffers(model)
+    model.load_state_dict(weights, strict=True)
+    return model
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)  # tensors by name, and no code
+    except Exception as error:  # theirs advise to load what is refused
+        raise UserMistake(f"{path} cannot be read as weights: it is damaged, or more than weights. Fetch it again.") from error
+    if not isinstance(weights, dict) or not all(
+        isinstance(x, Tensor) and x.layout is torch.strided and isinstance(name, str) for name, x in weights.items()
+    ):
+        raise UserMistake(f"{path} is no table of weights by name, as BERT's are. Fetch the file again.")
+    return weights
+
+
+def _check_weights(folder: EncoderFolder, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Raise UserMistake unless the names and shapes are those wanted and every number is finite in float32."""
+    missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
+    if missing:
+        problem = f"lacks {len(missing)} of {len(wanted)} weights, {missing[0]} among them"
+    elif unknown:
+        problem = f"holds {len(unknown)} weights that BERT does not have, {unknown[0]} among them"
+    elif shapes:
+        name = shapes[0]
+        problem = f"has {name} of shape {tuple(given[name].shape)} where config.json says {tuple(wanted[name].shape)}"
+    else:
+        odd = [name for name, x in given.items() if not x.is_floating_point() or not x.float().isfinite().all()]
+        problem = f"has numbers in {odd[0]} that are not finite, or whole numbers" if odd else ""
+    if problem:
+        raise UserMistake(f"{folder.weights} {problem}. The files belong to different models or are damaged; fetch them again.")

@@ -1,0 +1,73 @@
+"""JSON Lines → rows of cells."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from connection import UserMistake
+from connection.reading.table import BadRow, NotText, Reading, Table
+from connection.reading.text_lines import read_lines
+
+
+def open_file(path: Path, reading: Reading) -> JsonLines:
+    return JsonLines(path, reading.encoding)
+
+
+class JsonLines(Table):
+    """One JSON object a line. The first one names the columns; what later ones hold besides is ignored and counted."""
+
+    def __init__(self, path: Path, encoding: str):
+        super().__init__(path, None)
+        self.encoding = encoding
+        self._records = self._read()
+        line, first = next(self._records, (0, None))
+        if first is None:
+            raise UserMistake(f"{path} is empty: one JSON object a line is needed.")
+        if isinstance(first, BadRow):
+            raise UserMistake(f"{path}:{line}  {first}.")
+        self.header = list(first)
+        self._check_header()
+        self._records = itertools.chain([(line, first)], self._records)
+
+    def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
+        known = set(self.header)
+        for line, found in self._records:
+            if isinstance(found, BadRow):
+                yield line, found
+                continue
+            self.ignored_cells += len(found.keys() - known)
+            yield line, [found.get(name, NotText("")) for name in self.header]
+
+    def _read(self) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
+        for line, text in enumerate(read_lines(self.path, self.encoding, newline="\n"), start=1):
+            if text.strip():
+                yield line, _json_cells(text)
+            else:
+                self.blank_lines += 1
+
+
+def _json_cells(text: str) -> dict[str, str] | BadRow:
+    """The cells of one line by their columns; numbers stay as they are written."""
+    repeated: list[str] = []
+
+    def as_dict(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) < len(items):
+            repeated.extend(name for name, count in Counter(name for name, _ in items).items() if count > 1)
+        return found
+
+    numbers = {"parse_int": NotText, "parse_float": NotText, "parse_constant": NotText}
+    try:
+        found = json.loads(text, object_pairs_hook=as_dict, **numbers)
+    except (ValueError, RecursionError) as error:
+        return BadRow(f"the line is no JSON object ({error}): write one object a line")
+    if not isinstance(found, dict):
+        return BadRow('the line is JSON, but no object: write one object a line, as {"sentence1": …}')
+    if repeated:
+        return BadRow(f'the line names "{repeated[0]}" more than once')
+    return {name: value if isinstance(value, str) else NotText(json.dumps(value)) for name, value in found.items()}

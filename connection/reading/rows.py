@@ -1,0 +1,149 @@
+"""A file of sentence pairs → its checked rows one after the other, or one error that names every bad row."""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from connection import UserMistake
+from connection.reading.formats import open_table
+from connection.reading.layout import Layout
+from connection.reading.row_check import RowCheck, shown
+from connection.reading.table import Table
+
+SHOWN_BAD_ROWS = 20
+
+
+class PairRow(NamedTuple):
+    """A row that can be used: the line it begins on, its cells, its sentences, its score from 0 to 1 (0 if none is read)."""
+
+    line: int
+    cells: list[str]
+    sentence1: str
+    sentence2: str
+    score: float
+
+
+class PairRows:
+    """The rows of a file of sentence pairs (CSV, TSV, JSON Lines, Parquet), one after the other and never all at once.
+
+    columns: a name for each cell. header: the file's own, None if it has none. Iterating is strict: it raises UserMistake
+    at its end if any row could not be used; up to 20 of them are listed as `file:line`, column, value and what to do.
+    Raises UserMistake for a file that cannot be read and a column that is not there.
+    """
+
+    def __init__(self, path: str | Path, layout: Layout, *, keep_cells: bool = True):
+        """keep_cells: whether cells that no constant names are wanted too; a Parquet file's other columns may stay unread."""
+        self.path, self.layout = _checked_path(Path(path)), layout
+        self.table = open_table(self.path, layout.reading)
+        self.places = _places(self.table, layout)
+        texts = [self.places["SENTENCE1_COLUMN"], self.places["SENTENCE2_COLUMN"]]
+        scores = [self.places["SCORE_COLUMN"]] if layout.score is not None else []
+        self.table.need(texts, scores, others=keep_cells)
+        self.check = RowCheck(layout, self.places, self.table)
+        self.header, self.columns = self.table.header, self.check.names
+
+    def __iter__(self) -> Iterator[PairRow]:
+        bad: list[str] = []
+        bad_count = good_count = 0
+        for line, cells in self.table:
+            problems = self.check(line, cells)
+            if problems:
+                bad_count += 1
+                if len(bad) < SHOWN_BAD_ROWS:
+                    bad.append(f"  {self.path}:{line}  {'; '.join(problems)}")
+                continue
+            good_count += 1
+            sides = [str(cells[self.places[f"SENTENCE{side}_COLUMN"]]) for side in (1, 2)]
+            score = _scaled(cells[self.places["SCORE_COLUMN"]], self.layout) if self.layout.score is not None else 0.0
+            yield PairRow(line, cells, *sides, score)
+        if bad:
+            raise UserMistake(_bad_rows_text(self.path, bad, bad_count, good_count, self.check.no_score))
+        if not good_count:
+            raise UserMistake(
+                f"{self.path} has a header but no rows." if self.layout.has_header else f"{self.path} has no rows."
+            )
+
+
+def _checked_path(path: Path) -> Path:
+    """The path of a regular file, links followed; anything else (a folder, a pipe, a device) is refused unopened."""
+    try:
+        path = path.resolve()
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        siblings = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, siblings, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UserMistake(f"There is no file {path}.{hint}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long or no name
+        raise UserMistake(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if stat.S_ISDIR(kind):
+        raise UserMistake(f"{path} is a folder; a file of sentence pairs is needed here.")
+    if not stat.S_ISREG(kind):
+        raise UserMistake(f"{path} is no regular file; a file of sentence pairs is needed here.")
+    return path
+
+
+def _places(rows: Table, layout: Layout) -> dict[str, int]:
+    """Where each wanted column stands in a row, by its constant."""
+    if rows.header is None:
+        places = {constant: column - 1 for constant, column in layout.columns.items()}
+    else:
+        for constant, column in layout.columns.items():
+            if isinstance(column, int):
+                raise UserMistake(
+                    f"{constant} is the number {column}, but {rows.path} is read with the names of its columns: give all of "
+                    "them by name, or all by number, for a CSV or TSV file without a header."
+                )
+            if rows.header.count(column) != 1:
+                raise UserMistake(_missing_column_text(rows, constant, layout.columns))
+        places = {constant: rows.header.index(column) for constant, column in layout.columns.items()}
+    for constant, place in places.items():
+        twins = [other for other, elsewhere in places.items() if elsewhere == place]
+        if len(twins) > 1:
+            raise UserMistake(f'{" and ".join(twins)} name the same column, "{layout.columns[constant]}".')
+    return places
+
+
+def _missing_column_text(rows: Table, constant: str, columns: Mapping[str, str | int]) -> str:
+    column = columns[constant]
+    listed = ", ".join(f'"{shown(name)}"' for name in rows.header[:SHOWN_BAD_ROWS]) or "none"
+    if column in rows.header:
+        return f'{rows.path} has the column "{column}" ({constant}) more than once: {listed}. Rename all but one.'
+    text = f'{rows.path} has no column "{column}" ({constant}). Its columns: {listed}.'
+    first = rows.header[0] if rows.header else ""
+    if rows.separator and first.lower().startswith("sep="):
+        return (
+            f'{text} The first line is a hint to a spreadsheet: delete it, and set SEPARATOR = "{first[4:] or rows.separator}".'
+        )
+    other = [mark for mark in (",", ";", "\t", "|") if mark != rows.separator and mark in first]
+    if rows.separator and len(rows.header) == 1 and other:
+        return (
+            f"{text} The cells were split at {rows.separator!r}, "
+            f"but this file seems to use {other[0]!r}: set SEPARATOR = {other[0]!r}."
+        )
+    taken = {name for other, name in columns.items() if other != constant}
+    near = difflib.get_close_matches(column, [name for name in rows.header if name not in taken], n=1)
+    if near:
+        return f'{text} Did you mean "{shown(near[0])}"?'
+    if len(rows.header) < len(columns):
+        return f"{text} That is too few: {len(columns)} are needed, each of them one of {', '.join(columns)}."
+    return f"{text} Set {constant} to one of them, or to a number counting from 1 where the file has no header."
+
+
+def _scaled(cell: str, layout: Layout) -> float:
+    low, high = layout.score_range
+    return (float(cell.strip()) - low) / (high - low)  # float() itself takes fewer characters for blanks
+
+
+def _bad_rows_text(path: Path, bad: Sequence[str], bad_count: int, good_count: int, no_score: int) -> str:
+    lines = [f"{path} has rows that cannot be used:", *bad]
+    if bad_count > len(bad):
+        lines.append(f"  … and {bad_count - len(bad):,} more")
+    if no_score == bad_count > 1 and not good_count:
+        lines.append("No row has a number for its score: is SCORE_COLUMN the right column?")
+    lines.append(f"{bad_count:,} bad row{'s' * (bad_count != 1)} of {bad_count + good_count:,}.")
+    return "\n".join(lines)

@@ -1,0 +1,160 @@
+"""What makes a run what it is, as settings.json holds it; and what differs between two such descriptions.
+
+Runs are compared by effective values: what a constant that was left to the program ("" or 0) came to is recorded beside it. An
+upgrade makes no other run of an old one: a constant that an older settings.json lacks counts as what that version did
+(ABSENT), and one that stands at its version's default on both sides counts as unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from connection.disk.files import sha256
+from connection.disk.json_file import parse_json
+from connection.script.settings import Settings
+
+MADE_BY = "bertFineTuningWithConnectionData"
+FORMAT = 2  # 1: without "effective" and "defaults"
+HARMLESS = {  # may differ between two starts of one run
+    "OUTPUT",
+    "DEVICE",
+    "THREADS",
+    "CHECKPOINTS_PER_EPOCH",
+    "TENSORBOARD",
+    "START_OVER",
+}
+BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by what the files hold, not by where they are
+# The defaults of the version that wrote format 1.
+DEFAULTS_OF_FORMAT_1 = {
+    "POOLING": "",
+    "MAX_TOKENS": 128,
+    "SENTENCE1_COLUMN": "sentence1",
+    "SENTENCE2_COLUMN": "sentence2",
+    "SCORE_COLUMN": "score",
+    "SCORE_RANGE": [0, 5],
+    "SEPARATOR": "",
+    "QUOTING": True,
+    "ENCODING": "utf-8",
+    "OVERLAP": "report",
+    "DEV_SHARE": 0.1,
+    "LOSS": "cosine",
+    "EPOCHS": 4,
+    "BATCH_SIZE": 16,
+    "LEARNING_RATE": 2e-05,
+    "WARMUP": 0.1,
+    "WEIGHT_DECAY": 0.0,
+    "MAX_GRADIENT_NORM": 1.0,
+    "SEED": 42,
+    "EVALUATIONS_PER_EPOCH": 1,
+    "PATIENCE": 0,
+    "PRECISION": "float32",
+}
+# What versions did that had no such constant, where that is not the default of today.
+ABSENT: dict[str, Any] = {}
+
+
+def describe_run(
+    constants: Mapping[str, Any],
+    effective: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    files: Mapping[str, Mapping[str, Path]],
+) -> dict[str, Any]:
+    """The contents of settings.json.
+
+    constants: as JSON values. effective: what those came to that were left to the program. defaults: the constants as this
+    version ships them. files: for each constant that names files, those files by a name; none where the constant is "".
+    Raises UserMistake for a file that cannot be read.
+    """
+    packages = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
+    versions = {package: importlib.metadata.version(package) for package in packages}
+    return {
+        "made_by": MADE_BY,
+        "format": FORMAT,
+        "constants": dict(constants),
+        "effective": dict(effective),
+        "defaults": dict(defaults),
+        "versions": {"python": platform.python_version()} | versions,
+        "sha256": {name: {label: sha256(path) for label, path in paths.items()} for name, paths in files.items()},
+    }
+
+
+def read_description(output: Path) -> dict[str, Any] | None:
+    """The settings.json of the run in OUTPUT, of this version or an older one; None where there is no run of ours."""
+    description = parse_json(output / "settings.json")
+    if not isinstance(description, dict) or description.get("made_by") != MADE_BY:
+        return None
+    parts = {"effective": {}, "defaults": DEFAULTS_OF_FORMAT_1} | description
+    names = ("constants", "effective", "defaults", "sha256")
+    well_formed = all(isinstance(parts.get(name), dict) for name in names)
+    return parts if well_formed and all(isinstance(sums, dict) for sums in parts["sha256"].values()) else None
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Each constant or file that makes another run of it, in words; empty where the two are the same run."""
+    changes = []
+    for name in sorted(before["constants"].keys() | now["constants"].keys()):
+        if name in BY_CONTENT or name in HARMLESS or _is_default_in_both(name, before, now):
+            continue
+        old, new = _effective(name, before, now), _effective(name, now, now)
+        if old != new:
+            changes.append(f"{name} was {old!r} and is {new!r}")
+    for name in sorted(before["sha256"].keys() | now["sha256"].keys()):
+        old, new = (record["sha256"].get(name, {}) for record in (before, now))
+        if sorted(old.values()) != sorted(new.values()):
+            files = [file for file in sorted({*old, *new}) if old.get(file) != new.get(file)]
+            changes.append(f"{name} names other content than before: {', '.join(files) or 'files swapped'}")
+    return changes
+
+
+def _effective(name: str, record: Mapping[str, Any], now: Mapping[str, Any]) -> Any:
+    """What a constant came to in a run. Where that run left it to the program and did not record it: what it comes to now."""
+    value = _recorded(name, record, now)
+    if value in ("", 0) and type(value) is not bool:
+        return record["effective"].get(name, now["effective"].get(name, value))
+    return value
+
+
+def _recorded(name: str, record: Mapping[str, Any], now: Mapping[str, Any]) -> Any:
+    """A constant as it stood; of a run that did not know it, what that version did."""
+    if name in record["constants"]:
+        return record["constants"][name]
+    return ABSENT.get(name, now["defaults"].get(name))
+
+
+def _is_default_in_both(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a constant stands at its own version's default in both. One that a version did not know stood at none there."""
+    return all(
+        name in record["constants"] and name in record["defaults"] and record["constants"][name] == record["defaults"][name]
+        for record in (before, now)
+    )
+
+
+def keep_recorded(settings: Settings, defaults: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Give constants that are left at their default the value that an unfinished run of another version was begun with.
+
+    before: that run's description. Returns (the default of today, the value taken) of each constant that was changed.
+    """
+    now = {"constants": settings.as_json(), "defaults": defaults, "effective": {}}
+    changed = {}
+    for name, value in now["constants"].items():
+        if name in BY_CONTENT or name in HARMLESS or not _is_default_in_both(name, before, now):
+            continue
+        old = _effective(name, before, now)
+        if before["constants"][name] != value:
+            setattr(settings, name, tuple(old) if isinstance(old, list) else old)
+            changed[name] = (value, old)
+    return changed
+
+
+def fingerprints(description: Mapping[str, Any]) -> dict[str, str]:
+    """What a checkpoint must have in common with the run that goes on from it: hexadecimal, of constants, data and encoder."""
+    compared = {name: value for name, value in description["constants"].items() if name not in HARMLESS | BY_CONTENT}
+    sums = {name: sorted(files.values()) for name, files in description["sha256"].items()}
+    parts = {"constants": compared, "encoder": sums.pop("ENCODER", []), "data": sums}
+    return {name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest() for name, part in parts.items()}

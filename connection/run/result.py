@@ -1,0 +1,38 @@
+"""What is written once all is computed; summary.json last, since with it the run is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from connection.encoder.preview import encoder_text
+from connection.run.model_card import model_card
+from connection.run.predictions import prediction_rows
+from connection.run.report import write_report
+from connection.training import calibration
+
+if TYPE_CHECKING:
+    from connection.training.evaluation import Evaluation
+    from connection.training.job import Job
+    from ConnectionBert import ConnectionBert
+
+
+def write_result(
+    job: Job, best: ConnectionBert, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], summary: dict[str, Any]
+) -> None:
+    """Write predictions, calibration, the model card, the report and summary.json into the run's folder.
+
+    best: the encoder as it lies in best/. before, after: the evaluations of dev and, where there is one, test.
+    """
+    run, splits = job.run, job.splits
+    for name, evaluation in after.items():
+        rows = prediction_rows(splits.named()[name], before[name].similarities, evaluation.similarities)
+        run.write_table(f"predictions-{name}.csv", *rows)
+    scores = splits.dev.table["score"].to_numpy()
+    fitted = calibration.Calibration.fit(after["dev"].similarities, scores, job.settings.SCORE_RANGE)
+    if fitted:
+        run.write_json(f"best/{calibration.FILE}", fitted.as_json())
+    card = model_card(encoder_text(best), run.description, summary, calibrated=fitted is not None)
+    run.write_text("best/README.md", card)
+    write_report(run.folder, summary)
+    run.write_json("summary.json", summary)

@@ -1,0 +1,37 @@
+"""Numbers that are not finite end a run before they can reach the weights that are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from connection import UserMistake
+
+if TYPE_CHECKING:
+    from connection.training.evaluation import Evaluation
+    from connection.training.job import Job
+    from ConnectionDataset import PackedBatch
+
+
+def refuse_broken_encoder(job: Job, before: Mapping[str, Evaluation]) -> None:
+    """Raise UserMistake where the encoder, as it came, gives vectors that are not finite: no training corrects that."""
+    for name, evaluation in before.items():
+        if not all(map(math.isfinite, evaluation.similarities)):
+            raise UserMistake(
+                f"{job.settings.ENCODER}: before any training this encoder gives vectors that are not finite for sentences of "
+                f"{name}. Its weights are damaged: fetch them again."
+            )
+
+
+def refuse_non_finite(job: Job, step: int, batch: PackedBatch, loss: float, gradient_norm: float) -> None:
+    """Raise UserMistake with the step and its rows before a loss or gradient that is not finite can reach the weights."""
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
+        return
+    train = job.splits.train
+    lines = ", ".join(str(line) for line in train.table["line"].iloc[batch.rows.tolist()])
+    raise UserMistake(
+        f"Step {step}: the loss is {loss:g} and the length of its gradient {gradient_norm:g}. Training stopped before they "
+        f"reached the weights. The step's rows begin on these lines of {train.path}: {lines}. Lower LEARNING_RATE, "
+        "or look for what is odd in these rows."
+    )

@@ -1,0 +1,75 @@
+"""How long a run will take, printed before its first step."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from connection.text import format_time
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
+    from connection.training.evaluation import Evaluation
+    from connection.training.job import Job
+    from connection.training.schedule import Schedule
+    from ConnectionBert import ConnectionBert
+    from ConnectionDataset import PackedBatch
+
+
+def print_forecast(
+    job: Job, schedule: Schedule, loader: DataLoader, loss: Callable[[PackedBatch], Tensor], dev_before: Evaluation
+) -> None:
+    """Print how long the run will take: before the first step, not after an hour. loader: of the first epoch."""
+    steps = schedule.steps - (job.run.checkpoints.newest or 0)
+    if not steps:
+        return
+    seconds = tried_seconds_per_token(job.encoder, loader, loss)
+    evaluations = steps * len(schedule.evaluated) // schedule.steps_per_epoch + 1
+    print(time_text(steps, seconds * job.train.tokens / schedule.steps_per_epoch, evaluations, dev_before.seconds))
+    step_tokens = job.train.step_tokens(loader.batch_sampler)
+    computed = job.encoder.rows_of(step_tokens) if job.settings.PRECISION == "float32" else step_tokens
+    print(padding_text(step_tokens, computed))
+
+
+def tried_seconds_per_token(
+    encoder: ConnectionBert, loader: Iterable[PackedBatch], loss: Callable[[PackedBatch], Tensor], tries: int = 2
+) -> float:
+    """The least time that the forward and backward of a training batch took, per token. Changes nothing in the encoder."""
+    least = math.inf
+    encoder.train()
+    for batch in itertools.islice(loader, tries):  # the first one also pays for what is set up once
+        clock = time.perf_counter()
+        loss(batch.to(encoder.device)).backward()
+        float(next(encoder.parameters()).grad.sum())  # a card has done its work once a number is read
+        encoder.zero_grad()
+        least = min(least, (time.perf_counter() - clock) / len(batch.input_ids))
+    encoder.eval()
+    return least
+
+
+def time_text(steps: int, step_seconds: float, evaluations: int, evaluation_seconds: float) -> str:
+    """About how long a run will take, from what one step and one evaluation took."""
+    total = steps * step_seconds + evaluations * evaluation_seconds
+    return (
+        f"This will take about {format_time(total)}: {steps:,} steps of {step_seconds:.2g} s, and {evaluations:,} evaluations."
+    )
+
+
+def padding_text(step_tokens: np.ndarray, step_rows: np.ndarray) -> str:
+    """What share of the rows that are computed is no token. step_tokens, step_rows: each step's tokens, and its rows.
+
+    >>> padding_text(np.array([30, 64]), np.array([32, 64]))
+    'Padding: 2.1 % of the rows of a step, to fill them up to a round number; attention pads near lengths besides.'
+    """
+    share = 1 - step_tokens.sum() / step_rows.sum()
+    if not share:
+        return "Padding: none."
+    besides = "to fill them up to a round number; attention pads near lengths besides."
+    return f"Padding: {100 * share:.1f} % of the rows of a step, {besides}"

@@ -1,0 +1,31 @@
+"""What one training has in hand: what always travels together through a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connection.reading.splits import Splits
+    from connection.run.folder import Run
+    from connection.script.interruption import Stop
+    from connection.script.settings import Settings
+    from connection.training.losses import Loss
+    from ConnectionBert import ConnectionBert
+    from ConnectionDataset import ConnectionDataset
+
+
+@dataclass(frozen=True)
+class Job:
+    """settings: the constants of this run. splits: its rows as text; train and held_out: the same as token ids, where
+    held_out has "dev", and "test" if there is one. loading_seconds: what encoder and token ids took to be there."""
+
+    settings: Settings
+    run: Run
+    splits: Splits
+    encoder: ConnectionBert
+    train: ConnectionDataset
+    held_out: dict[str, ConnectionDataset]
+    loss: Loss
+    stop: Stop
+    loading_seconds: float

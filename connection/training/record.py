@@ -1,0 +1,89 @@
+"""What is written down and shown of a training as it goes on: a step, an evaluation, an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from connection.text import format_time
+from connection.training.progress import EpochRow, Training
+
+if TYPE_CHECKING:
+    from connection.training.evaluation import Evaluation
+    from connection.training.job import Job
+    from connection.training.schedule import Schedule
+    from ConnectionDataset import PackedBatch
+
+
+def begin_training(job: Job, dev_before: Evaluation) -> Training:
+    """The training before its first step. The evaluation before it is the first that best/ is kept for."""
+    training = Training()
+    record_evaluation(job, training, dev_before)
+    return training
+
+
+def follow_epochs(batches: Iterable[PackedBatch], schedule: Schedule, training: Training, rows: int) -> Iterator[PackedBatch]:
+    """Hand on the batches that are left of a training, until `training.over`, and show each epoch as it goes on.
+
+    batches: from the step after `training.step` on. rows: of an epoch. Close it where a step fails, so that its bar ends.
+    """
+    stream = iter(batches)
+    while training.step < schedule.steps and not training.over:
+        epoch, done = schedule.epoch_of(training.step)
+        print(f"\n======== Epoch {epoch} / {schedule.epochs} ========")
+        if not done:
+            training.rows.append(EpochRow(epoch))
+        initial = sum(row.pairs for row in training.rows if row.epoch == epoch)
+        with tqdm(total=rows, initial=initial, unit="pair", disable=None, dynamic_ncols=True) as bar:
+            training.lap()
+            while schedule.epoch_of(training.step)[0] == epoch and not training.over:
+                batch = next(stream)
+                yield batch
+                bar.update(len(batch.rows))
+                bar.set_postfix(loss=f"{training.loss:.4f}", learning_rate=f"{training.learning_rate:.2e}", refresh=False)
+            if training.over:
+                tqdm.write(f"Stopped: {training.best.stale} evaluations without a better one (PATIENCE).")
+        print(f"Training loss {training.rows[-1].mean_loss:.4f}. Elapsed: {format_time(training.train_seconds)}")
+
+
+def record_step(
+    job: Job, training: Training, batch: PackedBatch, loss: float, gradient_norm: float, learning_rate: float
+) -> None:
+    """Count a step, with the seconds since the one before, and log it."""
+    pairs, seconds = len(batch.rows), training.lap()
+    training.count_step(pairs, len(batch.input_ids), loss, learning_rate, seconds)
+    job.run.log(
+        {
+            "step": training.step,
+            "epoch": training.epoch,
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "gradient_norm": gradient_norm,
+            "pairs_per_second": pairs / seconds,
+        }
+    )
+
+
+def record_evaluation(job: Job, training: Training, evaluation: Evaluation) -> None:
+    """Log an evaluation of dev, print it, and keep the weights if they are the best so far."""
+    training.count_evaluation(evaluation)
+    job.run.log({"step": training.step, "epoch": training.epoch, "split": "dev"} | evaluation.as_json())
+    better = training.best.offer(training.step, evaluation.spearman)
+    training.lap()
+    if better:
+        job.run.keep_best(job.encoder.save)
+        training.saving_seconds += training.lap()
+    when = f"After step {training.step:,}" if training.step else "Before training"
+    tqdm.write(
+        f"{when}: dev Spearman {evaluation.spearman:.4f}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "
+        f"({format_time(evaluation.seconds)}){', the best so far' if better and training.step else ''}"
+    )
+
+
+def obey_stop(job: Job, training: Training) -> None:
+    """End the run, which has just been saved. Raises Stopped."""
+    command = "the same command, without START_OVER," if job.settings.START_OVER else "the same command"
+    tqdm.write(f"Saved after step {training.step:,}: {command} goes on from there.")
+    job.stop.obey()
