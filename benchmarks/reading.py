@@ -62,7 +62,7 @@ def checking(big: Path, train: Path, dev: Path) -> Result:
 
     before, clock = peak(), time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
-        splits = read_splits(train, dev, None, Layout(), overlap="report", dev_share=0.1, seed=1)
+        splits = read_splits({"train": train, "dev": dev, "test": None}, Layout(), overlap="report", dev_share=0.1, seed=1)
     return len(splits.train), time.perf_counter() - clock, peak() - before
 
 

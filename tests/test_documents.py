@@ -30,7 +30,7 @@ ROOT = Path(script.__file__).resolve().parent
 DOCUMENTS = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
 OWN_FILE = "sentence1,sentence2,score\n" + "".join(f"cat {i},dog {i * i},{i % 3 / 2}\n" for i in range(40))
 
-ROOMS = ("connection", "connection/page", "connection/page/vendor", "data", "docs")
+FOLDERS = ("connection", "data", "docs")
 PUBLISHED = {"bert-base-uncased", "klue/bert-base"}  # names on the model hub that our documents may tell people to fetch
 
 
@@ -234,8 +234,8 @@ def _shape(line: str) -> str:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project as git has it, without its tests, and a file of pairs of the reader's own."""
-    files = [*ROOT.glob("*.*"), *(path for room in ROOMS for path in (ROOT / room).glob("*.*"))]
-    for path in (path for path in files if path.is_file() and path.name != ".git"):
+    files = [*ROOT.glob("*.*"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*"))]
+    for path in (path for path in files if path.is_file() and path.name != ".git" and path.suffix != ".pyc"):
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

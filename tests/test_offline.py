@@ -45,7 +45,7 @@ def test_one_pickle_is_read_and_as_weights_only() -> None:
                 assert called not in ("torch.save", "pickle.load", "pickle.loads"), path
                 if called == "torch.load":
                     calls.append((path.name, {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}))
-    assert [name for name, _ in calls] == ["bert_files.py"]
+    assert [name for name, _ in calls] == ["weights.py"]
     assert calls[0][1]["weights_only"] == "True"
 
 

@@ -100,9 +100,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 def split(files: dict[str, Path], overlap: str = "report", **changes: object):
     arguments = {"dev_file": files["dev"], "test_file": files["test"], "dev_share": 0.4, "seed": 1} | changes
-    return read_splits(
-        files["train"], arguments.pop("dev_file"), arguments.pop("test_file"), Layout(), overlap=overlap, **arguments
-    )
+    named = {"train": files["train"]} | {name: arguments.pop(f"{name}_file") for name in ("dev", "test")}
+    return read_splits(named, Layout(), overlap=overlap, **arguments)
 
 
 def test_overlap_is_reported_and_recorded(files: dict[str, Path], capsys: pytest.CaptureFixture) -> None:

@@ -42,21 +42,28 @@ def run(*arguments: str, python: tuple[str, ...] = (sys.executable,), code: str 
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=SCRIPT.parent, check=False)
 
 
+def read_settings_of(tree: ast.Module) -> set[str]:
+    """The constants that a file reads as `settings.NAME` or `….settings.NAME`."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.isupper():
+            owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+            found |= {node.attr} if owner == "settings" else set()
+    return found
+
+
 @pytest.mark.parametrize(("module", "kinds"), [(script, KINDS), (scoring_script, SCORING_KINDS)])
 def test_every_constant_is_read_and_explained(module: ModuleType, kinds: dict) -> None:
-    """By the script's syntax tree: each UPPER_CASE name at its top is a known setting, is read, and has a comment."""
+    """By the syntax trees of the script and of connection/: each UPPER_CASE name at its top is a known setting, is read, and
+    has a comment; the script reads no other."""
     source = Path(module.__file__).read_text(encoding="utf-8")
     tree, constants = ast.parse(source), read_constants(source, kinds)
     names = [constant.name for constant in constants]
     assigned = [node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)]
-    read = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
-    }
-    read |= {"TRAIN_FILE", "DEV_FILE", "TEST_FILE"} & {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+    shared = [ast.parse(path.read_text(encoding="utf-8")) for path in SCRIPT.parent.glob("connection/**/*.py")]
     assert assigned == names
-    assert set(names) == set(kinds) == {name for name in read if name.isupper()}
+    assert set(names) == set(kinds)
+    assert read_settings_of(tree) <= set(names) <= read_settings_of(tree).union(*map(read_settings_of, shared))
     assert all(len(constant.comment) > 20 and constant.group for constant in constants)
     assert not {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)} & set(
         names
