@@ -33,8 +33,8 @@ from connection.encoder.tokenizer import load_tokenizer
 from connection.encoder.weights import load_config, load_model
 from ConnectionDataset import PackedBatch, pack
 
-# What encode computes at a time: on a processor so much as its cache holds, and so that nearly every batch has one shape.
-TOKENS_AT_ONCE = (1024, 16_384)
+# Tokens that `encode` computes at once. On the CPU about one cache full; most batches then have one shape.
+TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 16_384
 
 
 def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:
@@ -201,8 +201,9 @@ class ConnectionBert(nn.Module):
     def encode_tokens(self, sentences: Sequence[np.ndarray], batch_size: int = 256) -> np.ndarray:
         """Embeddings of tokenised sentences in the order given: float32 (n, H). Without gradients or dropout."""
         embeddings = np.empty((len(sentences), self.dimension), dtype=np.float32)
+        most_tokens = TOKENS_AT_ONCE_ON_CPU if self.device.type == "cpu" else TOKENS_AT_ONCE_ON_CARD
         with evaluating(self), torch.inference_mode():
-            for rows in _runs(np.array([len(ids) for ids in sentences]), batch_size, TOKENS_AT_ONCE[self.device.type != "cpu"]):
+            for rows in _runs(np.array([len(ids) for ids in sentences]), batch_size, most_tokens):
                 batch = pack([sentences[row] for row in rows]).to(self.device)
                 embeddings[rows] = self(batch).float().cpu().numpy()
         return embeddings

@@ -1,6 +1,7 @@
 # make train   train on the sample pairs, or on what the constants name; FLAGS="--epochs 1" for flags
 # make test    the tests that take minutes at most;  make test-all  the slow ones too
 # make lint    ruff
+# make mutations  breaks the code a line at a time and says whether a test notices: some minutes
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -10,7 +11,7 @@ BIN := .venv/bin
 endif
 EMBEDDED := transformers/bert/all-MiniLM-L6-v2
 
-.PHONY: train test test-all lint clean
+.PHONY: train test test-all mutations lint clean
 
 train: .venv/installed
 	@flags=$(if $(findstring --encoder,$(FLAGS)),,$$($(BIN)/python downloadBert.py --for-training)) && \
@@ -21,6 +22,9 @@ test: .venv/installed-for-tests $(EMBEDDED)
 
 test-all: .venv/installed-for-tests $(EMBEDDED)
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+mutations: .venv/installed-for-tests $(EMBEDDED)
+	$(BIN)/python tests/mutations.py
 
 lint: .venv/installed-for-tests
 	$(BIN)/python -m ruff check .

@@ -20,6 +20,8 @@ from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
 import bertFineTuningWithConnectionData as script
+from connection.randomness import STEP, derive_seed
+from ConnectionBert import ConnectionBert
 from ConnectionDataset import EpochBatches
 
 sentence_transformers = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
@@ -43,10 +45,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def train_theirs(folder: Path, rows: list[dict[str, str]], decay: float) -> Steps:
+def train_theirs(folder: Path, rows: list[dict[str, str]], decay: float, clip: float) -> Steps:
     """CosineSimilarityLoss, AdamW with decay of all but biases and LayerNorms, transformers' schedule, clipping."""
-    from sentence_transformers import SentenceTransformer, losses
-    from sentence_transformers.sentence_transformer import modules
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import losses, modules
 
     model = SentenceTransformer(modules=[modules.Transformer(str(folder)), modules.Pooling(32)], device="cpu").train()
     no_decay = ("bias", "LayerNorm.weight")
@@ -63,7 +65,7 @@ def train_theirs(folder: Path, rows: list[dict[str, str]], decay: float) -> Step
         features = [model.tokenize([rows[row][side] for row in batch]) for side in ("sentence1", "sentence2")]
         loss = objective(features, torch.tensor([float(rows[row]["score"]) / 5 for row in batch]))
         loss.backward()
-        steps.norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP).item())
+        steps.norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), clip or np.inf).item())
         steps.rates.append(optimizer.param_groups[0]["lr"])
         steps.losses.append(loss.item())
         optimizer.step()
@@ -73,11 +75,11 @@ def train_theirs(folder: Path, rows: list[dict[str, str]], decay: float) -> Step
     return steps
 
 
-def train_ours(folder: Path, train: Path, output: Path, decay: float) -> Steps:
+def train_ours(folder: Path, train: Path, output: Path, decay: float, clip: float = CLIP) -> Steps:
     """The script, from its flags on."""
     flags = {"encoder": folder, "train-file": train, "dev-file": train, "test-file": "", "output": output, "device": "cpu"}
     flags |= {"epochs": EPOCHS, "batch-size": BATCH_SIZE, "seed": SEED, "learning-rate": RATE}
-    flags |= {"warmup": WARMUP, "weight-decay": decay, "max-gradient-norm": CLIP}
+    flags |= {"warmup": WARMUP, "weight-decay": decay, "max-gradient-norm": clip}
     script.main([f"--{name}={value}" for name, value in flags.items()])
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [record for record in records if "split" not in record]
@@ -86,21 +88,23 @@ def train_ours(folder: Path, train: Path, output: Path, decay: float) -> Steps:
     return Steps(*columns, safetensors.torch.load_file(newest / "model.safetensors"))
 
 
-@pytest.mark.parametrize("decay", [DECAY, 0.0], ids=["decay", "trained rows only"])
+@pytest.mark.parametrize(
+    ("decay", "clip"), [(DECAY, CLIP), (0.0, CLIP), (DECAY, 0.0)], ids=["decay", "trained rows only", "never clipped"]
+)
 def test_the_loop_is_that_of_sentence_transformers(
-    decay: float, tmp_path: Path, bert_factory: Callable, encoder_writer: Callable, pairs_writer: Callable
+    decay: float, clip: float, tmp_path: Path, bert_factory: Callable, encoder_writer: Callable, pairs_writer: Callable
 ) -> None:
     bert = bert_factory(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     folder = encoder_writer(tmp_path / "still", bert)
     train = pairs_writer(tmp_path / "train.csv", 20)
-    ours = train_ours(folder, train, tmp_path / "run", decay)
-    theirs = train_theirs(folder, read_rows(train), decay)
+    ours = train_ours(folder, train, tmp_path / "run", decay, clip)
+    theirs = train_theirs(folder, read_rows(train), decay, clip)
 
     assert len(ours.rates) == 6 and ours.rates[0] == 0 and max(ours.rates) == RATE
     np.testing.assert_allclose(ours.rates, theirs.rates, rtol=1e-12)
     np.testing.assert_allclose(ours.norms, theirs.norms, rtol=1e-4)
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
-    assert min(ours.norms) > 2 * CLIP  # the clipping had something to do in every step
+    assert min(ours.norms) > 2 * clip  # the clipping had something to do in every step
     start = dict(bert.named_parameters())
     for name, weight in theirs.weights.items():
         if name.endswith("key.bias"):  # adds the same to all scores of a query: its gradient is rounding, which Adam scales up
@@ -109,6 +113,21 @@ def test_the_loop_is_that_of_sentence_transformers(
         assert difference < 1e-6, (name, difference)  # decay alone moves a weight of 1 by 3e-5
         moved = (ours.weights[name] - start[name]).abs().max().item()
         assert (moved == 0) if name.startswith("pooler.") else (moved > 2e-3), (name, moved)
+
+
+def test_every_step_has_dropout_of_its_own(
+    tmp_path: Path, tiny_encoder: Path, pairs_writer: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, int]] = []
+    batch_loss = script.batch_loss
+
+    def seen_loss(encoder: ConnectionBert, *arguments: object, **named: object) -> Tensor:
+        seen.append((encoder.training, torch.initial_seed()))
+        return batch_loss(encoder, *arguments, **named)
+
+    monkeypatch.setattr(script, "batch_loss", seen_loss)
+    train_ours(tiny_encoder, pairs_writer(tmp_path / "train.csv", 20), tmp_path / "run", DECAY)
+    assert seen[2:] == [(True, derive_seed(SEED, STEP, step)) for step in range(6)]  # the first two are tried for the forecast
 
 
 def test_rates_and_norms_are_those_of_the_formulas(tmp_path: Path, tiny_encoder: Path, pairs_writer: Callable) -> None:

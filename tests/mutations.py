@@ -1,0 +1,345 @@
+"""Breaks the product on purpose, one line at a time, and says whether a test notices:  python tests/mutations.py [WORDS ...]
+
+Each mutation is made in a copy of the project, where the tests that should catch it run; it prints caught or survived, and ends
+with status 1 where one survived. WORDS: only mutations whose name holds one of them. First the unbroken copy must pass.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = "bertFineTuningWithConnectionData.py"
+LOOP = ("tests/training/test_loop.py",)
+RESUME = ("tests/training/test_resume.py",)
+TRAINING = ("tests/test_training.py",)
+LAYER = ("tests/encoder/test_packed_layer.py",)
+SCORING = ("tests/use",)
+STARTS = ("tests/run/test_run.py", "tests/run/test_description.py")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """In `file`, `old` (which stands there once) becomes `new`; one of `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = [
+    # --- the loop
+    Mutation("no warm-up", "connection/training/schedule.py", "settings.WARMUP, evaluated", "0.0, evaluated", LOOP),
+    Mutation(
+        "learning rate a step ahead",
+        SCRIPT,
+        "schedule.learning_rate(training.step)",
+        "schedule.learning_rate(training.step + 1)",
+        LOOP,
+    ),
+    Mutation(
+        "weight decay ignored", SCRIPT, "make_optimizer(encoder, settings.WEIGHT_DECAY)", "make_optimizer(encoder, 0.0)", LOOP
+    ),
+    Mutation(
+        "rate set in the first group only",
+        "connection/training/optimizer.py",
+        "for group in optimizer.param_groups:",
+        "for group in optimizer.param_groups[:1]:",
+        LOOP,
+    ),
+    Mutation("never clipped", SCRIPT, "settings.MAX_GRADIENT_NORM or math.inf", "math.inf", LOOP),
+    Mutation(
+        "clipped to 0 where it is off",
+        SCRIPT,
+        "settings.MAX_GRADIENT_NORM or math.inf",
+        "settings.MAX_GRADIENT_NORM",
+        ("tests/training/test_loop.py",),
+    ),
+    Mutation("gradients pile up", SCRIPT, "            optimizer.zero_grad()\n", "", LOOP),
+    Mutation(
+        "biases decay too",
+        "connection/training/optimizer.py",
+        '{"params": others, "weight_decay": 0.0}',
+        '{"params": others, "weight_decay": weight_decay}',
+        LOOP,
+    ),
+    Mutation(
+        "no seed each step",
+        SCRIPT,
+        "            torch.manual_seed(derive_seed(settings.SEED, STEP, training.step))\n",
+        "",
+        RESUME,
+    ),
+    Mutation(
+        "every step has the same dropout",
+        SCRIPT,
+        "derive_seed(settings.SEED, STEP, training.step)",
+        "derive_seed(settings.SEED, STEP, 0)",
+        ("tests/training/test_loop.py",),
+    ),
+    Mutation(
+        "every epoch in the same order",
+        "ConnectionDataset.py",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, done)",
+        "yield from epoch_loader(dataset, batch_size, seed, 1, done)",
+        LOOP,
+    ),
+    Mutation(
+        "an epoch that was begun begins again",
+        "ConnectionDataset.py",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, done)",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, 0)",
+        RESUME,
+    ),
+    Mutation(
+        "evaluated in training mode after the first", "ConnectionBert.py", "    module.eval()\n", "", ("tests/test_encoder.py",)
+    ),
+    Mutation("trained without dropout", SCRIPT, "    encoder.train()\n", "", ("tests/training/test_loop.py",)),
+    Mutation(
+        "a loss that is not finite reaches the weights",
+        SCRIPT,
+        "            refuse_non_finite(job, training.step + 1, batch, loss.item(), norm.item())\n",
+        "",
+        TRAINING,
+    ),
+    Mutation(
+        "patience one too long",
+        SCRIPT,
+        "0 < settings.PATIENCE <= training.best.stale",
+        "0 < settings.PATIENCE < training.best.stale",
+        TRAINING,
+    ),
+    Mutation(
+        "a tie takes the later weights",
+        "connection/training/progress.py",
+        "if score > self.spearman:",
+        "if score >= self.spearman:",
+        ("tests/training/test_evaluation.py",),
+    ),
+    Mutation(
+        "a stop forgets to save",
+        SCRIPT,
+        "or training.over or stopping:",
+        "or training.over:",
+        ("tests/test_faults.py::test_a_signal_finishes_the_step_saves_and_exits",),
+    ),
+    Mutation("best/ holds the last weights", "connection/training/record.py", "    if better:\n", "    if True:\n", TRAINING),
+    # --- precision, threads, memory, figures
+    Mutation(
+        "PRECISION of scoring ignored",
+        "connection/use/scoring.py",
+        'enabled=self.precision == "bfloat16"',
+        "enabled=False",
+        SCORING,
+    ),
+    Mutation("PRECISION of training ignored", SCRIPT, 'enabled=precision == "bfloat16"', "enabled=False", TRAINING),
+    Mutation(
+        "THREADS ignored",
+        "connection/encoder/device.py",
+        "        torch.set_num_threads(threads)\n",
+        "        pass\n",
+        ("tests/encoder/test_device.py",),
+    ),
+    Mutation(
+        "tokens at once of CPU and card exchanged",
+        "ConnectionBert.py",
+        "TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 16_384",
+        "TOKENS_AT_ONCE_ON_CARD, TOKENS_AT_ONCE_ON_CPU = 1024, 16_384",
+        ("tests/encoder/test_device.py",),
+    ),
+    Mutation(
+        "tokens a second from pairs",
+        "connection/run/summary.py",
+        "training.tokens / seconds",
+        "training.pairs / seconds",
+        ("tests/run/test_summary.py",),
+    ),
+    Mutation(
+        "evaluation_seconds 0",
+        "connection/run/summary.py",
+        "sum(row.evaluation_seconds for row in training.rows) + sum(e.seconds for e in evaluations)",
+        "0.0",
+        ("tests/run/test_summary.py",),
+    ),
+    Mutation(
+        "peak_memory_bytes 1", "connection/run/summary.py", "peak_memory_bytes(device),", "1,", ("tests/run/test_summary.py",)
+    ),
+    Mutation(
+        "room for the weights only",
+        "connection/disk/files.py",
+        "(2 + 3 * 4 * trains) * weights",
+        "1 * weights",
+        ("tests/disk/test_files.py",),
+    ),
+    # --- the layers by hand
+    Mutation("gradient of padding", "connection/encoder/packed/layer.py", ".index_fill_(0, plan.padding, 0)", "", LAYER),
+    Mutation(
+        "no mask in the gradient of attention",
+        "connection/encoder/packed/layer.py",
+        "d_p if mask is None else d_p.mul_(mask), p",
+        "d_p, p",
+        LAYER,
+    ),
+    Mutation(
+        "attention not scaled backward", "connection/encoder/packed/layer.py", "        d_scores.mul_(plan.scale)\n", "", LAYER
+    ),
+    Mutation(
+        "one LayerNorm's gradient for another",
+        "connection/encoder/packed/layer.py",
+        "_layer_norm_backward(d_middle, first, size, mean1, scale1, g1, b1",
+        "_layer_norm_backward(d_middle, first, size, mean2, scale2, g1, b1",
+        LAYER,
+    ),
+    Mutation(
+        "dropout too large by its scale", "connection/encoder/packed/dropout.py", "_LEVELS / (_LEVELS - dropped)", "1.0", LAYER
+    ),
+    Mutation(
+        "untrained rows returned in the order of the table",
+        "connection/encoder/packed/trained_rows.py",
+        "return F.embedding(self.place[token_ids], self.table)",
+        "return F.embedding(token_ids, self.table)",
+        LAYER,
+    ),
+    # --- data
+    Mutation(
+        "scores not scaled",
+        "connection/reading/rows.py",
+        "(float(cell.strip()) - low) / (high - low)",
+        "float(cell.strip()) - low",
+        ("tests/reading/test_pairs.py",),
+    ),
+    Mutation(
+        "overlap by the letter only",
+        "connection/reading/overlap.py",
+        'return " ".join(evened.casefold().split())',
+        "return evened",
+        ("tests/reading/test_overlap.py",),
+    ),
+    Mutation(
+        "a guard before formulas is not written",
+        "connection/reading/csv_table.py",
+        "writer.writerow([with_guard(cell) for cell in cells])",
+        "writer.writerow(cells)",
+        ("tests/reading/test_pairs.py",),
+    ),
+    Mutation(
+        "ties share no rank",
+        "connection/training/correlations.py",
+        ".rank()",
+        '.rank(method="first")',
+        ("tests/training/test_evaluation.py",),
+    ),
+    # --- runs and disk
+    Mutation(
+        "moments not restored",
+        "connection/training/optimizer.py",
+        "            value.copy_(saved)\n",
+        "            pass\n",
+        RESUME,
+    ),
+    Mutation(
+        "a damaged checkpoint is taken",
+        "connection/disk/checkpoints.py",
+        'if contents[name].sha256 != listed[name].get("sha256"):',
+        "if False:",
+        RESUME,
+    ),
+    Mutation("metrics not cut back", "connection/run/folder.py", ' and record["step"] <= step:', ":", RESUME),
+    Mutation(
+        "no sync before the rename",
+        "connection/disk/durable.py",
+        "        _sync(file, path)\n    return Content",
+        "    return Content",
+        ("tests/disk/test_durable.py",),
+    ),
+    Mutation(
+        "another default sets a finished run aside",
+        "connection/run/description.py",
+        "name in HARMLESS or _is_default_in_both(name, before, now):\n            continue\n        old, new",
+        "name in HARMLESS:\n            continue\n        old, new",
+        STARTS,
+    ),
+    Mutation(
+        "a constant that is new makes another run",
+        "connection/run/description.py",
+        'return ABSENT.get(name, now["defaults"].get(name))',
+        "return None",
+        STARTS,
+    ),
+    Mutation(
+        "an unfinished run takes the defaults of today",
+        SCRIPT,
+        "    adopt_unfinished(settings, TRAINING_DEFAULTS)\n",
+        "",
+        STARTS,
+    ),
+    Mutation(
+        "checkpoints of an older version are refused",
+        "connection/run/start.py",
+        "Checkpoints(folder, fingerprints(begun))",
+        "Checkpoints(folder, fingerprints(description))",
+        STARTS,
+    ),
+]
+
+
+def copy_project(folder: Path) -> Path:
+    """What the tests need, with the encoders of this checkout as a link."""
+    copy = folder / "project"
+    skipped = shutil.ignore_patterns(".*", "__pycache__", "output", "transformers", "results")
+    shutil.copytree(ROOT, copy, ignore=skipped)
+    shutil.copy(ROOT / ".gitignore", copy)
+    (copy / "transformers").mkdir()
+    (copy / "transformers" / "bert").symlink_to(ROOT / "transformers" / "bert", target_is_directory=True)
+    return copy
+
+
+def passes(project: Path, tests: list[str]) -> bool:
+    """Whether these tests pass there. Fails where none was run."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, check=False).returncode == 0
+
+
+def survives(project: Path, mutation: Mutation) -> bool:
+    """Whether no test notices. Raises ValueError where the line to change is not there, or more than once."""
+    path = project / mutation.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise ValueError(f"{mutation.name}: {mutation.old!r} stands {text.count(mutation.old)} times in {mutation.file}")
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        return passes(project, list(mutation.tests))
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main(words: list[str]) -> int:
+    chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.name for word in words)]
+    with tempfile.TemporaryDirectory() as folder:
+        project = copy_project(Path(folder))
+        if not passes(project, sorted({test for mutation in chosen for test in mutation.tests})):
+            print("The tests fail already where nothing is broken.")
+            return 1
+        survived = 0
+        for mutation in chosen:
+            began = time.perf_counter()
+            alive = survives(project, mutation)
+            survived += alive
+            outcome = "SURVIVED" if alive else "caught"
+            print(f"{outcome:8}  {time.perf_counter() - began:5.1f} s  {mutation.name}  ({mutation.file})", flush=True)
+    print(f"{len(chosen) - survived} of {len(chosen)} caught.")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""summary.json: every figure against a count by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from connection.run import summary as summarised
+from connection.run.summary import speed_text, summarise
+from connection.training.evaluation import Evaluation
+from connection.training.progress import EpochRow, Training
+
+
+def evaluation(spearman: float, seconds: float) -> Evaluation:
+    return Evaluation(spearman, spearman / 2, 0.1, np.array([0.1, 0.2]), seconds)
+
+
+def job() -> SimpleNamespace:
+    splits = SimpleNamespace(named=lambda: {"train": range(100), "dev": range(10), "test": range(20)}, overlap={"train": {}})
+    encoder = SimpleNamespace(device=torch.device("cpu"))
+    settings = SimpleNamespace(ENCODER=Path("somewhere") / "tiny")
+    return SimpleNamespace(splits=splits, encoder=encoder, settings=settings, loading_seconds=1.5)
+
+
+def test_times_and_rates_are_those_of_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summarised, "peak_memory_bytes", lambda device: 123_456_789)
+    training = Training(rows=[EpochRow(0, evaluation_seconds=2.0), EpochRow(1, evaluation_seconds=3.0)])
+    for step in range(1, 6):
+        training.count_step(pairs=20, tokens=700, loss=0.5, learning_rate=1e-5, seconds=0.5 * step)
+    training.saving_seconds = 0.25
+    training.best.offer(3, 0.6)
+    before = {"dev": evaluation(0.5, 2.0), "test": evaluation(0.4, 4.0)}  # that of dev is in the table of epochs already
+    after = {"dev": evaluation(0.6, 8.0), "test": evaluation(0.45, 16.0)}
+    summary = summarise(job(), training, before, after)
+    assert summary["train_seconds"] == 0.5 * (1 + 2 + 3 + 4 + 5)
+    assert summary["evaluation_seconds"] == 2 + 3 + 4 + 8 + 16
+    assert (summary["loading_seconds"], summary["saving_seconds"]) == (1.5, 0.25)
+    assert summary["pairs_per_second"] == 100 / 7.5 and summary["tokens_per_second"] == 3500 / 7.5
+    assert summary["peak_memory_bytes"] == 123_456_789
+    assert (summary["steps"], summary["best_step"], summary["encoder"]) == (5, 3, "tiny")
+    assert summary["pairs"] == {"train": 100, "dev": 10, "test": 20}
+    assert summary["after"]["test"] == {"spearman": 0.45, "pearson": 0.225}
+    assert speed_text(summary) == "Training took 0:00:08 (13 pairs, 467 tokens a second), evaluation 0:00:33, saving 0:00:00."
+
+
+def test_without_a_step_there_is_no_rate() -> None:
+    summary = summarise(job(), Training(), {"dev": evaluation(0.5, 2.0)}, {"dev": evaluation(0.5, 2.0)})
+    assert summary["pairs_per_second"] is None and summary["tokens_per_second"] is None
+    assert summary["before"]["test"] is None
+    assert "best_step_undefined" in summary  # no evaluation was offered

@@ -1,0 +1,26 @@
+"""PRECISION of scoring: that it reaches the products."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from connection.reading.rows import PairRow
+from connection.use.scoring import PairScorer, survey
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("bfloat16", True)])
+def test_sentences_are_encoded_in_the_precision_that_is_asked_for(precision: str, expected: bool) -> None:
+    seen: list[bool] = []
+
+    def encode(sentences: list[str], batch_size: int) -> np.ndarray:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return np.ones((len(sentences), 4), dtype=np.float32)
+
+    encoder = SimpleNamespace(device=torch.device("cpu"), dimension=4, encode=encode)
+    rows = [PairRow(1, [], "a", "b", 0.5)]
+    assert PairScorer(encoder, survey(rows, has_scores=False), 8, precision)(rows).tolist() == [pytest.approx(1)]
+    assert seen == [expected]
