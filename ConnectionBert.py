@@ -27,7 +27,7 @@ from connection.disk.safetensors_file import safetensors_chunks
 from connection.encoder.families import family_of
 from connection.encoder.folder import inspect_encoder, write_description
 from connection.encoder.packed.attention import PACKED
-from connection.encoder.packed.forward import can_pack, packed_states, row_count
+from connection.encoder.packed.forward import packed_states, row_count, runs_by_hand
 from connection.encoder.packed.trained_rows import TrainedRows
 from connection.encoder.tokenizer import load_tokenizer
 from connection.encoder.weights import load_config, load_model
@@ -154,7 +154,7 @@ class ConnectionBert(nn.Module):
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings (N, H) of a packed batch, in the order in which its sentences were given."""
         positions = self.family.positions(batch.position_ids, self.bert.config)  # (T,)
-        if self.by_hand and can_pack(self.bert):
+        if self.by_hand and runs_by_hand(self.bert):
             embedded = self.family.embed(self.bert, batch.input_ids, positions)  # (T, H)
             states = packed_states(self.bert, embedded, batch.groups)  # (T, H)
         else:
@@ -169,7 +169,7 @@ class ConnectionBert(nn.Module):
 
     def rows_of(self, tokens: np.ndarray) -> np.ndarray:
         """How many rows are computed for packed batches of so many tokens each, (n,) both."""
-        return np.array([row_count(int(count)) for count in tokens]) if self.by_hand and can_pack(self.bert) else tokens
+        return np.array([row_count(int(count)) for count in tokens]) if self.by_hand and runs_by_hand(self.bert) else tokens
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
         """Token ids of each sentence, (T,) int32 with [CLS] and [SEP], and how many were cut to `max_tokens`."""

@@ -42,6 +42,8 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: st
     model.to_empty(device="cpu")
     folder.family.fill_buffers(model)
     model.load_state_dict(weights, strict=True)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler.requires_grad_(False)  # kept and saved, but no pooling uses it: it never has a gradient
     return model
 
 

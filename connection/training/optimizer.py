@@ -10,8 +10,9 @@ from torch import Tensor
 
 def make_optimizer(encoder: torch.nn.Module, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter, 2019), without decay of biases and LayerNorms; the loop sets the learning rate."""
-    decayed = [(name, weight) for name, weight in encoder.named_parameters() if weight.dim() > 1]
-    others = [(name, weight) for name, weight in encoder.named_parameters() if weight.dim() <= 1]
+    trained = [(name, weight) for name, weight in encoder.named_parameters() if weight.requires_grad]
+    decayed = [(name, weight) for name, weight in trained if weight.dim() > 1]
+    others = [(name, weight) for name, weight in trained if weight.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -270,7 +271,7 @@ def test_training_some_rows_gives_the_weights_of_training_all(tiny_encoder: Path
     assert list(expected) == list(found)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     words = encoder.bert.embeddings.word_embeddings
-    assert isinstance(words, TrainedRows) and len(words.rows) == 15 < len(words.table)
+    assert isinstance(words, TrainedRows) and len(words.rows) == 15 and len(words.rest) == len(words.place) - 15 > 0
 
 
 def test_a_padding_token_in_a_text_has_no_gradient_whatever_is_trained(tiny_encoder: Path) -> None:
@@ -309,3 +310,114 @@ def test_weights_come_back_into_the_tensors_that_are_there(tiny_encoder: Path, b
     assert all(torch.equal(weight, source.weights()[name]) for name, weight in encoder.weights().items())
     with pytest.raises(ValueError, match="another encoder"):
         encoder.load_weights({name: weight[:1] for name, weight in source.weights().items()})
+
+
+def trained_encoder(folder: Path) -> tuple[ConnectionBert, Tensor]:
+    """An encoder that trains the rows of two tokens, moved by 1; and the whole table as it is then."""
+    encoder = ConnectionBert.load(folder)
+    expected = encoder.weights()["embeddings.word_embeddings.weight"].clone()
+    encoder.train_rows_of(np.array([9, 7]))
+    with torch.no_grad():
+        encoder.bert.get_input_embeddings().rows += 1
+    expected[[7, 9]] += 1
+    return encoder, expected
+
+
+def table_of(encoder: torch.nn.Module) -> Tensor:
+    return encoder.weights()["embeddings.word_embeddings.weight"]
+
+
+def test_a_copy_of_trained_rows_is_whole_and_its_own(tiny_encoder: Path) -> None:
+    encoder, expected = trained_encoder(tiny_encoder)
+    twin = copy.deepcopy(encoder)
+    with torch.no_grad():
+        twin.bert.get_input_embeddings().rows += 1
+    assert torch.equal(table_of(encoder), expected)
+    expected[[7, 9]] += 1
+    assert torch.equal(table_of(twin), expected)
+    words = twin.bert.get_input_embeddings().eval()
+    assert torch.equal(words(torch.arange(len(expected))), expected)
+
+
+def test_an_average_of_trained_rows_is_that_of_their_tables(tiny_encoder: Path) -> None:
+    encoder, expected = trained_encoder(tiny_encoder)
+    average = torch.optim.swa_utils.AveragedModel(encoder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.5))
+    average.update_parameters(encoder)
+    with torch.no_grad():
+        encoder.bert.get_input_embeddings().rows += 1
+    average.update_parameters(encoder)
+    expected[[7, 9]] += 0.5
+    torch.testing.assert_close(table_of(average.module), expected)
+
+
+def test_a_cast_and_a_state_dict_take_trained_rows_along(tiny_encoder: Path) -> None:
+    encoder, expected = trained_encoder(tiny_encoder)
+    other = ConnectionBert.load(tiny_encoder)
+    other.train_rows_of(np.array([7, 9]))
+    other.load_state_dict(encoder.state_dict())
+    assert torch.equal(table_of(other), expected)
+    encoder.double()
+    assert table_of(encoder).dtype == torch.float64 and torch.equal(table_of(encoder), expected.double())
+    assert encoder.eval()(pack([np.array([2, 9, 3], dtype=np.int32)])).dtype == torch.float64
+    assert {tensor.device.type for tensor in encoder.to("meta").state_dict().values()} == {"meta"}
+
+
+# ------------------------------------------------------------------------------------------------ modules not the plain ones
+
+
+class LowRank(torch.nn.Module):
+    """A linear layer with an adapter beside it, as LoRA has it (Hu et al., 2021)."""
+
+    def __init__(self, linear: torch.nn.Linear):
+        super().__init__()
+        self.linear = linear
+        self.weight, self.bias = linear.weight, linear.bias
+        self.down, self.up = (torch.nn.Parameter(torch.full(shape, 0.5)) for shape in ((2, 32), (32, 2)))
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.linear(states) + states @ self.down.t() @ self.up.t()
+
+
+def test_an_adapter_is_computed_and_trained(tiny_encoder: Path) -> None:
+    batch = make_batch()[0]
+    encoder = ConnectionBert.load(tiny_encoder)
+    plain = encoder(batch).detach()
+    attention = encoder.bert.encoder.layer[1].attention.self
+    attention.query = LowRank(attention.query)
+    found = encoder(batch)
+    assert (found - plain).abs().max() > 1e-3
+    encoder.by_hand = False
+    torch.testing.assert_close(found, encoder(batch))
+    found.sin().sum().backward()
+    assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in (attention.query.down, attention.query.up))
+
+
+@pytest.mark.parametrize("where", ["attention.output.dense", "intermediate", ""])
+def test_a_hook_is_called(tiny_encoder: Path, where: str) -> None:
+    encoder, calls = ConnectionBert.load(tiny_encoder), []
+    module = encoder.bert.encoder.layer[0].get_submodule(where)
+    handle = module.register_forward_hook(lambda *arguments: calls.append(1))
+    encoder(make_batch()[0])
+    assert len(calls) == 1
+    handle.remove()
+    encoder(make_batch()[0])
+    assert len(calls) == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_weights_of_8_bits_are_computed_by_their_own_modules(tiny_encoder: Path) -> None:
+    encoder, sentences = ConnectionBert.load(tiny_encoder), ["a cat sleeps.", "the man was eating."]
+    expected = encoder.encode(sentences)
+    encoder.bert = torch.ao.quantization.quantize_dynamic(encoder.bert, {torch.nn.Linear}, torch.qint8)
+    found = encoder.encode(sentences)
+    assert 1e-5 < np.abs(found - expected).max() < 0.2
+
+
+def test_the_pooler_is_kept_and_takes_no_part_in_training(tiny_encoder: Path, tmp_path: Path) -> None:
+    encoder = ConnectionBert.load(tiny_encoder)
+    pooler = {name: weight for name, weight in encoder.named_parameters() if ".pooler." in name}
+    assert pooler and not any(weight.requires_grad for weight in pooler.values())
+    encoder.train()(make_batch()[0]).sin().sum().backward()
+    assert all(weight.grad is not None for weight in encoder.parameters() if weight.requires_grad)  # as DDP wants it
+    encoder.save(tmp_path)
+    assert ConnectionBert.load(tmp_path).weights().keys() == encoder.weights().keys()

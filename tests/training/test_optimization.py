@@ -24,6 +24,8 @@ def test_biases_and_layer_norms_have_no_decay_and_all_the_rest_has(tiny_encoder:
     for group in optimizer.param_groups:
         decay |= {id(weight): group["weight_decay"] for weight in group["params"]}
     for name, weight in encoder.named_parameters():
+        if ".pooler." in name:  # has no gradient, ever
+            continue
         assert decay.pop(id(weight)) == (0.0 if name.endswith(".bias") or "LayerNorm" in name else 0.01), name
     assert not decay  # and nothing else
 

@@ -13,10 +13,33 @@ from connection.encoder.packed.layer import LayerMasks, PackedLayer
 from connection.encoder.packed.products import filled_up, has_onednn
 
 
-def can_pack(bert: PreTrainedModel) -> bool:
-    """Whether this file computes what `bert` does: on a processor, in its own precision, with BERT's own activation."""
-    on_processor = bert.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return on_processor and bert.config.hidden_act == "gelu"
+def runs_by_hand(bert: PreTrainedModel) -> bool:
+    """Whether the layers written by hand apply: CPU, no autocast, exact gelu, and modules that are the plain ones.
+
+    An adapter, weights of 8 bits or a hook would be passed over: then transformers' own layers compute.
+    """
+    on_cpu = bert.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return on_cpu and bert.config.hidden_act == "gelu" and all(map(_is_plain, bert.encoder.layer))
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    attention, dense, output = layer.attention, layer.attention.output, layer.output
+    linears = (
+        attention.self.query,
+        attention.self.key,
+        attention.self.value,
+        dense.dense,
+        layer.intermediate.dense,
+        output.dense,
+    )
+    norms = (dense.LayerNorm, output.LayerNorm)
+    hooked = (layer, attention, attention.self, dense, layer.intermediate, output, *linears, *norms)
+    return (
+        all(type(module) is nn.Linear for module in linears)
+        and all(type(module) is nn.LayerNorm for module in norms)
+        and not any(module._forward_hooks or module._forward_pre_hooks for module in hooked)
+        and not any(module._backward_hooks or module._backward_pre_hooks for module in hooked)
+    )
 
 
 def row_count(tokens: int) -> int:

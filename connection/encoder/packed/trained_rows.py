@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 
 class TrainedRows(nn.Module):
-    """A table (V, H) in which `rows` (U, H), the one parameter, are trained and the others stay as they are.
+    """A table (V, H) in two parts: `rows` (U, H), the one parameter, and `rest` (V − U, H), a buffer, which stays as it is.
 
-    The table is kept with the trained rows first; `rows` is their view, so that what the optimizer does is in the table at
-    once. Moving the module to another device would part the two: make it where it is to stay.
+    Both are tensors of their own, so that copies, averages, moves and casts of the module stay whole.
     """
+
+    rest: Tensor
+    place: Tensor
 
     def __init__(self, weight: Tensor, token_ids: Tensor, padding: int | None = None):
         """weight: (V, H). token_ids: the tokens whose rows are trained, in any number and order. padding: a token that has
@@ -24,26 +26,34 @@ class TrainedRows(nn.Module):
         super().__init__()
         trained = torch.zeros(len(weight), dtype=torch.bool)
         trained[token_ids] = True
-        order = torch.argsort(~trained, stable=True)  # (V,) row i of the table is that of token order[i]
+        order = torch.argsort(~trained, stable=True)  # (V,) the trained tokens, then the others
         place = torch.empty_like(order)
-        place[order] = torch.arange(len(order))  # (V,) where a token's row lies
+        place[order] = torch.arange(len(order))  # (V,) where a token's row is: in `rows`, and from U on in `rest`
         self.tokens = order[: int(trained.sum())].tolist()
         self.padding = int(place[padding]) if padding in self.tokens else None
-        self.place, self.table = place.to(weight.device), weight.detach()[order.to(weight.device)]
-        self.rows = nn.Parameter(self.table[: len(self.tokens)])
+        first, others = (part.to(weight.device) for part in order.split([len(self.tokens), len(order) - len(self.tokens)]))
+        self.rows = nn.Parameter(weight.detach()[first])
+        self.register_buffer("rest", weight.detach()[others])
+        self.register_buffer("place", place.to(weight.device))
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """Rows (…, H) of tokens (…). In training every token must be one of the trained."""
-        if self.training:
-            return F.embedding(self.place[token_ids], self.rows, padding_idx=self.padding)
-        return F.embedding(self.place[token_ids], self.table)
+        place, trained = self.place[token_ids], len(self.rows)
+        if self.training or not len(self.rest):
+            return F.embedding(place, self.rows, padding_idx=self.padding)
+        known = F.embedding(place.clamp(max=trained - 1), self.rows)
+        others = F.embedding((place - trained).clamp(min=0), self.rest)
+        return torch.where((place < trained)[..., None], known, others)
 
     @property
     def weight(self) -> Tensor:
         """The table as it was given, (V, H), a copy with the rows as trained."""
-        return self.table[self.place]
+        return torch.cat([self.rows, self.rest])[self.place]
 
     @torch.no_grad()
     def load(self, weight: Tensor) -> None:
         """Take the rows of another table (V, H)."""
-        self.table[self.place] = weight.to(self.table)
+        order = torch.argsort(self.place)
+        first, others = weight.to(self.rows)[order].split([len(self.rows), len(self.rest)])
+        self.rows.copy_(first)
+        self.rest.copy_(others)
