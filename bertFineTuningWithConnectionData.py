@@ -249,29 +249,31 @@ def run_job(job: Job) -> None:
     from connection.training.checks import refuse_broken_encoder
     from connection.training.evaluation import evaluate
     from connection.training.forecast import print_forecast
+    from connection.training.resume import read_before
     from connection.training.schedule import Schedule
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import epoch_loader
 
-    before = {name: evaluate(job.encoder, dataset, job.loss) for name, dataset in job.held_out.items()}
-    refuse_broken_encoder(job, before)
     settings, schedule = job.settings, Schedule.of(job.settings, rows=len(job.train))
+    evaluated = partial(evaluate, loss=job.loss, loss_rows=settings.BATCH_SIZE)
+    before = read_before(job.run) or {name: evaluated(job.encoder, dataset) for name, dataset in job.held_out.items()}
+    refuse_broken_encoder(job, before)
     first_epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1)
     tried_loss = partial(batch_loss, job.encoder, loss=job.loss, precision=settings.PRECISION)
     print_forecast(job, schedule, first_epoch, tried_loss, before["dev"])
     with job.stop.held():
-        training = train(job, schedule, before["dev"])
+        training = train(job, schedule, before)
     if training.best.step is None:
         job.run.keep_best(job.encoder.save)
     best = ConnectionBert.load(job.run.best, quiet=True).to(job.encoder.device)
-    after = {name: evaluate(best, dataset, job.loss) for name, dataset in job.held_out.items()}
+    after = {name: evaluated(best, dataset) for name, dataset in job.held_out.items()}
     summary = summarise(job, training, before, after)
     print(f"{result_text(training, before, after)}\n{speed_text(summary)}")
     write_result(job, best, before, after, summary)
     print(f"The best encoder lies in {job.run.best}, and the run's report is {job.run.folder / 'report.html'}")
 
 
-def train(job: Job, schedule: Schedule, dev_before: Evaluation) -> Training:
+def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Training:
     """The training loop, from the run's newest checkpoint on. When it returns, best/ holds the best weights, encoder the last.
 
     Raises Stopped, after a checkpoint, at the end of the step in which a signal came.
@@ -290,7 +292,7 @@ def train(job: Job, schedule: Schedule, dev_before: Evaluation) -> Training:
     if not settings.WEIGHT_DECAY:
         encoder.train_rows_of(job.train.ids)  # the word embeddings of other tokens would never move
     optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY)
-    training = resume_training(job.run, encoder, optimizer) or begin_training(job, dev_before)
+    training = resume_training(job.run, encoder, optimizer) or begin_training(job, before)
     stream = remaining_batches(job.train, settings.BATCH_SIZE, settings.SEED, settings.EPOCHS, training.step)
 
     encoder.train()
@@ -309,7 +311,8 @@ def train(job: Job, schedule: Schedule, dev_before: Evaluation) -> Training:
             record_step(job, training, batch, loss.item(), norm.item(), learning_rate)
 
             if schedule.evaluates_after(training.step):
-                record_evaluation(job, training, evaluate(encoder, job.held_out["dev"], job.loss))
+                dev = evaluate(encoder, job.held_out["dev"], job.loss, loss_rows=settings.BATCH_SIZE)
+                record_evaluation(job, training, dev)
                 training.over = 0 < settings.PATIENCE <= training.best.stale
             stopping = stop.asked is not None
             if schedule.saves_after(training.step) or training.over or stopping:

@@ -69,8 +69,8 @@ def script_spearman(monkeypatch: pytest.MonkeyPatch, series: list[float]) -> lis
     weights: list[dict[str, torch.Tensor]] = []
     real = connection.training.evaluation.evaluate
 
-    def evaluate(encoder: ConnectionBert, *arguments: object) -> connection.training.evaluation.Evaluation:
-        evaluation = real(encoder, *arguments)
+    def evaluate(encoder: ConnectionBert, *arguments: object, **named: object) -> connection.training.evaluation.Evaluation:
+        evaluation = real(encoder, *arguments, **named)
         if len(weights) < len(series):
             evaluation.spearman = series[len(weights)]
             weights.append({name: weight.clone() for name, weight in encoder.weights().items()})

@@ -1,6 +1,7 @@
 """The checkpoints of a run: written whole, read back, and chosen by what they hold rather than by their names.
 
-    checkpoints/step-00000120/  model.safetensors  optimizer.safetensors  state.json  [best.safetensors]  MANIFEST.json
+    checkpoints/step-00000120/  model.safetensors  optimizer.safetensors  state.json  MANIFEST.json
+                                [before.safetensors]  [best.safetensors]
 
 The manifest has the SHA-256 and size of each file, and fingerprints of the run's constants, data and encoder. Knows
 nothing of what the files mean (`connection/training/resume.py`).
@@ -21,7 +22,7 @@ from connection.disk.durable import Chunk, Content
 
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
-NEEDED, OPTIONAL = ("model.safetensors", "optimizer.safetensors", "state.json"), ("best.safetensors",)
+NEEDED, OPTIONAL = ("model.safetensors", "optimizer.safetensors", "state.json"), ("before.safetensors", "best.safetensors")
 _NEW, _OLD = ".new-", ".old-"  # before a folder's name: not whole yet, about to be deleted
 
 

@@ -11,7 +11,9 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +21,11 @@ from typing import BinaryIO
 from connection import UserMistake
 
 BLOCK = 8 << 20  # bytes that are written or read at a time
+PATIENCE_SECONDS = 2.0  # with a file that another program holds
 Chunk = bytes | bytearray | memoryview
+
+if sys.platform == "darwin":
+    import fcntl
 
 
 def before(operation: str, path: Path) -> None:
@@ -67,7 +73,7 @@ def replace_file(path: Path, chunks: Iterable[Chunk]) -> None:
 def move(old: Path, new: Path) -> None:
     """Rename a file onto `new`, or a folder to where nothing is, within one disk; once this returns it stays so."""
     before("rename", new)
-    old.replace(new)
+    _patiently(lambda: old.replace(new))
     sync_folder(new.parent)
 
 
@@ -75,10 +81,26 @@ def remove(path: Path) -> None:
     """Delete a file or a folder with all that is in it; of a link only the link. Nothing there: nothing happens."""
     if path.is_symlink() or path.is_file():
         before("delete", path)
-        path.unlink()
+        _patiently(path.unlink)
     elif path.exists():
         before("delete", path)
-        shutil.rmtree(path)
+        _patiently(lambda: shutil.rmtree(path))
+
+
+def _patiently(operation: Callable[[], object]) -> None:
+    """Do it, for two seconds again and again where Windows says that another program, a virus scanner mostly, holds a file.
+
+    5: access denied; 32: used by another process; 145: the folder is not empty, since a file's deletion is still pending.
+    """
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            operation()
+            return
+        except OSError as error:
+            if getattr(error, "winerror", None) not in (5, 32, 145) or time.monotonic() > give_up:
+                raise
+        time.sleep(0.05)
 
 
 def sync_folder(folder: Path) -> None:
@@ -88,7 +110,7 @@ def sync_folder(folder: Path) -> None:
     before("sync", folder)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _flush(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
@@ -192,4 +214,13 @@ def _write(file: BinaryIO, path: Path, block: Chunk) -> None:
 
 def _sync(file: BinaryIO, path: Path) -> None:
     before("sync", path)
-    os.fsync(file.fileno())
+    _flush(file.fileno())
+
+
+def _flush(descriptor: int) -> None:
+    """Have a file or folder on the disk. macOS' fsync leaves it in the drive's own cache, which a power cut empties."""
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError):  # a network's file system may not know it
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)

@@ -12,17 +12,19 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+_TYPES = {torch.float32: "F32", torch.float64: "F64"}
+
 
 def safetensors_chunks(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """The file of these tensors in pieces. tensors: float32, on any device. Raises TypeError for another type."""
-    names = sorted(tensors)
+    """The file of these tensors in pieces. tensors: float32 or float64, on any device. Raises TypeError for another type."""
+    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # as the library orders them
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in names:
-        if tensors[name].dtype != torch.float32:
-            raise TypeError(f"{name} is {tensors[name].dtype}, not float32")
-        start, end = end, end + 4 * tensors[name].numel()
-        header[name] = {"dtype": "F32", "shape": list(tensors[name].shape), "data_offsets": [start, end]}
+        if tensors[name].dtype not in _TYPES:
+            raise TypeError(f"{name} is {tensors[name].dtype}, not float32 or float64")
+        start, end = end, end + tensors[name].nbytes
+        header[name] = {"dtype": _TYPES[tensors[name].dtype], "shape": list(tensors[name].shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text

@@ -57,7 +57,8 @@ class Calibration:
         """Fitted on the similarities (n,) and scores (n,), from 0 to 1, of dev; None where a similarity is not finite."""
         if not np.isfinite(similarities).all():
             return None
-        knots, values = pool_adjacent_violators(similarities, scores)
+        # A mean of near-equal numbers can fall by the last bit, and then it would not be read again.
+        knots, values = map(np.maximum.accumulate, pool_adjacent_violators(similarities, scores))
         low, high = score_range
         return cls(knots, low + np.clip(values, 0, 1) * (high - low), score_range)
 

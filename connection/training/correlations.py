@@ -78,3 +78,15 @@ def _cuts(similarities: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np
     falling = similarities[order]
     last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
     return falling[last], np.cumsum(matches[order])[last], last + 1
+
+
+def settle_ties(similarities: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Cosines (n,) without the noise of rounding that would order equal pairs: to 12 decimals, and 1 where `same` (n,) says
+    that both sentences are one. What is not finite stays so.
+
+    >>> settle_ties(np.array([0.9999999999999998, 0.3000000000000001, 0.3]), np.array([True, False, False])).tolist()
+    [1.0, 0.3, 0.3]
+    """
+    settled = np.round(similarities, 12)
+    settled[same & np.isfinite(settled)] = 1.0
+    return settled

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from connection.training.correlations import pearson, spearman
+from connection.training.correlations import pearson, settle_ties, spearman
 
 if TYPE_CHECKING:
     from connection.training.losses import Loss
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
+
+BLOCK = 4096  # rows whose vectors are held in float64 at a time
 
 
 @dataclass
@@ -40,20 +42,30 @@ class Evaluation:
         return "all similarities are equal" if np.ptp(self.similarities) == 0 else "all scores are equal"
 
 
-def evaluate(encoder: ConnectionBert, dataset: ConnectionDataset, loss: Loss, batch_size: int = 256) -> Evaluation:
+def evaluate(
+    encoder: ConnectionBert, dataset: ConnectionDataset, loss: Loss, batch_size: int = 256, loss_rows: int = 16
+) -> Evaluation:
     """Compare the encoder's similarities with the scores of a set. Each distinct sentence is encoded once.
 
+    batch_size: sentences encoded at a time. loss_rows: rows of which the loss is asked at a time, as many as in a step of the
+    training, so that it is in the training's units. Beside the embeddings, memory holds BLOCK rows at a time.
     Draws no random number and leaves the encoder as it was: evaluating more often does not change the training.
     """
     started = time.perf_counter()
     embeddings = torch.from_numpy(encoder.encode_tokens(dataset.sentences, batch_size))  # (S, H)
-    first, second = (embeddings[dataset.sides[:, side]].double() for side in (0, 1))  # (n, H)
-    similarities = torch.nn.functional.cosine_similarity(first, second).numpy()
-    scores = torch.from_numpy(dataset.scores).double()
+    scores = torch.from_numpy(dataset.scores).double()  # (n,)
+    similarities, losses = np.empty(len(dataset)), []
+    for start in range(0, len(dataset), BLOCK):
+        rows = slice(start, start + BLOCK)
+        sides = [embeddings[dataset.sides[rows, side]].double() for side in (0, 1)]  # (b, H) each
+        similarities[rows] = torch.nn.functional.cosine_similarity(*sides).numpy()
+        parts = zip(*(part.split(loss_rows) for part in (*sides, scores[rows])), strict=True)
+        losses += [(float(loss((first, second), some)), len(some)) for first, second, some in parts]
+    similarities = settle_ties(similarities, dataset.sides[:, 0] == dataset.sides[:, 1])
     return Evaluation(
         spearman=spearman(similarities, scores.numpy()),
         pearson=pearson(similarities, scores.numpy()),
-        loss=float(loss((first, second), scores)),
+        loss=sum(value * count for value, count in losses) / len(dataset),
         similarities=similarities,
         seconds=time.perf_counter() - started,
     )

@@ -47,7 +47,8 @@ def tried_seconds_per_token(
     for batch in itertools.islice(loader, tries):  # the first one also pays for what is set up once
         clock = time.perf_counter()
         loss(batch.to(encoder.device)).backward()
-        float(next(encoder.parameters()).grad.sum())  # a card has done its work once a number is read
+        gradient = next(weight.grad for weight in encoder.parameters() if weight.grad is not None)
+        float(gradient.sum())  # a card has done its work once a number is read
         encoder.zero_grad()
         least = min(least, (time.perf_counter() - clock) / len(batch.input_ids))
     encoder.eval()

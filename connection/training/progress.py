@@ -57,6 +57,7 @@ class Best:
 class Training:
     """How far a training has come. `rows[0]` is the evaluation before it; `over`: that PATIENCE has ended it.
 
+    before: the evaluations of dev and test before the first step, on the machine on which the run began.
     loss, learning_rate: of the last step, for the bar. lap_began: a clock's reading. No checkpoint holds these three.
     """
 
@@ -68,6 +69,7 @@ class Training:
     train_seconds: float = 0.0
     saving_seconds: float = 0.0
     over: bool = False
+    before: dict[str, Evaluation] = field(default_factory=dict)
     loss: float = math.nan
     learning_rate: float = math.nan
     lap_began: float = 0.0

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ConnectionDataset import PackedBatch
 
 
-def begin_training(job: Job, dev_before: Evaluation) -> Training:
-    """The training before its first step. The evaluation before it is the first that best/ is kept for."""
-    training = Training()
-    record_evaluation(job, training, dev_before)
+def begin_training(job: Job, before: dict[str, Evaluation]) -> Training:
+    """The training before its first step. The evaluation of dev before it is the first that best/ is kept for."""
+    training = Training(before=before)
+    record_evaluation(job, training, before["dev"])
     return training
 
 

@@ -6,6 +6,7 @@ are neither these nor those that the run began with. Row order, dropout and lear
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -38,7 +39,9 @@ def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer
     moments = optimizer_tensors(optimizer, encoder.bert)
     weights = encoder.weights()
     state = _state(training) | {"environment": environment(run, encoder), "trained_rows": _trained_rows(encoder)}
+    similarities = {name: torch.from_numpy(evaluation.similarities) for name, evaluation in training.before.items()}
     files = {
+        "before.safetensors": safetensors_chunks(similarities),
         "model.safetensors": safetensors_chunks(weights),
         "optimizer.safetensors": safetensors_chunks(moments),
         "state.json": [json.dumps(state, indent=2, allow_nan=False).encode() + b"\n"],
@@ -51,6 +54,23 @@ def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer
     run.sync_log()
     run.checkpoints.write(training.step, files, size)
     training.saving_seconds += training.lap()
+
+
+def read_before(run: Run) -> dict[str, Evaluation] | None:
+    """The evaluations before the first step, as the newest checkpoint holds them; None where it holds none.
+
+    They are the figures of the machine on which the run began, and need not be computed again.
+    """
+    step = run.checkpoints.newest
+    folder = run.checkpoints.of_step(step or 0)
+    if step is None or not (folder / "before.safetensors").is_file():  # a checkpoint of the version before
+        return None
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    similarities = safetensors.torch.load_file(folder / "before.safetensors")
+    return {
+        name: dataclasses.replace(_restored_evaluation(metrics), similarities=similarities[name].numpy())
+        for name, metrics in state["before"].items()
+    }
 
 
 def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> Training | None:
@@ -69,6 +89,7 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
             "tokenizers is installed. Put the old one back, or set START_OVER = True (--start-over)."
         )
     training = _restored(state)
+    training.before = read_before(run) or {}
     if training.best.step is not None:
         if training.best.step:
             encoder.load_weights(
@@ -110,13 +131,12 @@ def _state(training: Training) -> dict[str, Any]:
         "train_seconds": training.train_seconds,
         "saving_seconds": training.saving_seconds,
         "best": {"step": best.step, "spearman": _plain(best.spearman), "stale": best.stale},
-        "rows": [vars(row) | {"dev": _evaluation_state(row.dev)} for row in training.rows],
+        "before": {name: _evaluation_state(evaluation) for name, evaluation in training.before.items()},
+        "rows": [vars(row) | {"dev": row.dev and _evaluation_state(row.dev)} for row in training.rows],
     }
 
 
-def _evaluation_state(evaluation: Evaluation | None) -> dict[str, float | None] | None:
-    if evaluation is None:
-        return None
+def _evaluation_state(evaluation: Evaluation) -> dict[str, float | None]:
     return {name: _plain(value) for name, value in vars(evaluation).items() if name != "similarities"}
 
 
@@ -128,12 +148,10 @@ def _restored(state: Mapping[str, Any]) -> Training:
     best = state["best"]
     spearman = -math.inf if best["spearman"] is None else best["spearman"]
     counters = {name: state[name] for name in ("step", "pairs", "tokens", "train_seconds", "saving_seconds", "over")}
-    rows = [EpochRow(**row | {"dev": _restored_evaluation(row["dev"])}) for row in state["rows"]]
+    rows = [EpochRow(**row | {"dev": row["dev"] and _restored_evaluation(row["dev"])}) for row in state["rows"]]
     return Training(Best(best["step"], spearman, best["stale"]), rows, **counters)
 
 
-def _restored_evaluation(state: Mapping[str, float | None] | None) -> Evaluation | None:
-    """The metrics of an evaluation; its similarities are not kept."""
-    if state is None:
-        return None
+def _restored_evaluation(state: Mapping[str, float | None]) -> Evaluation:
+    """The metrics of an evaluation, without its similarities."""
     return Evaluation(**{name: math.nan if value is None else value for name, value in state.items()}, similarities=np.empty(0))

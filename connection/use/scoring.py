@@ -25,7 +25,7 @@ from connection.reading.csv_table import write_csv
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
 from connection.training.calibration import Calibration
-from connection.training.correlations import average_precision, best_threshold, pearson, spearman
+from connection.training.correlations import average_precision, best_threshold, pearson, settle_ties, spearman
 
 if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
@@ -95,6 +95,7 @@ class PairScorer:
         self._keep(places, number, embeddings)
         lengths = np.linalg.norm(sides, axis=2)  # (n, 2)
         similarities = np.einsum("nh,nh->n", sides[:, 0], sides[:, 1]) / np.maximum(lengths.prod(axis=1), 1e-12)
+        similarities = settle_ties(similarities, np.array([row.sentence1 == row.sentence2 for row in rows]))
         if not np.isfinite(similarities).all():
             line = rows[int(np.argmin(np.isfinite(similarities)))].line
             raise UserMistake(
@@ -179,7 +180,7 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
     if calibration and calibration.score_range == (low, high):
         error = np.abs(calibration(similarities) - (low + scores * (high - low))).mean()
         lines.append(f"score_predicted is off by {error:.3f} in the mean, on the scale {low:g} to {high:g}.")
-    if len(values) == 2:
+    if values.tolist() == [0.0, 1.0]:  # yes and no: the two ends of the scale
         shown = [f"{low + value * (high - low):g}" for value in values]
         matches = scores == values[1]
         best = best_threshold(similarities, matches)

@@ -81,13 +81,14 @@ def test_dropout_falls_where_it_falls_in_bert_and_its_gradients_are_right(
     encoder.train()
     rows = row_count(13)
     masks = draw_masks([(rows, 32)] * 5 + [(4, 13, 13)] * 2, 0.4)
-    hidden, attention = [mask.double() for mask in masks[:5]], [mask.double() for mask in masks[5:]]
+    hidden, attention = masks[:5], masks[5:]
     monkeypatch.setattr(
         connection.encoder.packed.forward, "draw_masks", lambda shapes, p: hidden if len(shapes) == 5 else attention
     )
     by_hand = gradients(encoder, batch)
 
-    places = iter([hidden[0], attention[0], hidden[1], hidden[2], attention[1], hidden[3], hidden[4]])
+    order = (hidden[0], attention[0], hidden[1], hidden[2], attention[1], hidden[3], hidden[4])
+    places = iter([mask.factors().double() for mask in order])
     monkeypatch.setattr(
         F, "dropout", lambda x, p, training=True, inplace=False: x * next(places)[..., : x.shape[-2], :].view_as(x)
     )
@@ -195,7 +196,9 @@ def test_groups_cost_the_least_of_all_ways_to_put_runs_together() -> None:
 def test_masks_drop_their_share_and_keep_the_mean() -> None:
     torch.manual_seed(0)
     for probability in (0.0, 0.1, 0.5):
-        first, second = draw_masks([(1000, 1000), (3, 5)], probability)
+        masks = draw_masks([(1000, 1000), (3, 5)], probability)
+        assert all(mask.kept.dtype == torch.bool for mask in masks)  # a quarter of float32
+        first, second = (mask.factors() for mask in masks)
         assert first.shape == (1000, 1000) and second.shape == (3, 5) and first.dtype == torch.float32
         dropped = (first == 0).double().mean().item()
         assert abs(dropped - probability) < 4 * (probability * (1 - probability) / 1e6) ** 0.5 + 2e-5
@@ -211,7 +214,7 @@ def test_masks_drop_their_share_and_keep_the_mean() -> None:
 def test_masks_follow_from_the_seed_whatever_was_drawn_before() -> None:
     def draw(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return draw_masks([(50, 7)], 0.3)[0]
+        return draw_masks([(50, 7)], 0.3)[0].factors()
 
     first = draw(1)
     torch.rand(100)

@@ -44,8 +44,8 @@ def score(tmp_path: Path, run_folder: Path, pairs_files: dict[str, Path]) -> Sco
             "output_file": tmp_path / "out" / "scores.csv",
             "device": "cpu",
         } | changes
-        pair = {name: value for name, value in flags.items() if value is not None}
-        assert script.main([f"--{name.replace('_', '-')}={value}" for name, value in pair.items()]) == 0
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if name != "score_range"]
+        assert script.main([*arguments, "--score-range", *map(str, flags.get("score_range", (0, 5)))]) == 0
         with Path(flags["output_file"]).open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
@@ -135,7 +135,7 @@ def test_labels_get_threshold_precision_recall_f1_and_average_precision(
     table = pd.read_csv(pairs_files["test"])
     table["score"] = (table["score"] > 2).astype(int)
     table.to_csv(tmp_path / "labels.csv", index=False)
-    rows = score(pairs_file=tmp_path / "labels.csv", score_range=None)
+    rows = score(pairs_file=tmp_path / "labels.csv", score_range=(0, 1))
     told = capsys.readouterr().out
     similarities = np.array([float(row["similarity"]) for row in rows])
     found = re.search(r"Average precision (\S+)\.\nBest threshold (\S+): precision (\S+), recall (\S+), F1 (\S+);", told)
@@ -145,6 +145,15 @@ def test_labels_get_threshold_precision_recall_f1_and_average_precision(
     scores = [f(table["score"], predicted) for f in (metrics.precision_score, metrics.recall_score, metrics.f1_score)]
     assert others == pytest.approx(scores, abs=1e-4)
     assert "1 is a match, 0 is none" in told
+
+
+def test_two_scores_that_are_not_the_ends_of_the_scale_are_no_labels(score: Score, tmp_path: Path, capsys, pairs_files) -> None:
+    table = pd.read_csv(pairs_files["test"])
+    table["score"] = (table["score"] > 2).astype(int) + 1
+    table.to_csv(tmp_path / "grades.csv", index=False)
+    score(pairs_file=tmp_path / "grades.csv")
+    told = capsys.readouterr().out
+    assert "Spearman" in told and "is a match" not in told and "threshold" not in told
 
 
 def test_a_plain_encoder_has_no_calibration(score: Score, tiny_encoder: Path, capsys) -> None:

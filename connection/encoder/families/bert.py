@@ -40,10 +40,10 @@ class Bert:
         "max_position_embeddings": 1_000_000,
         "type_vocab_size": 1_024,
     }
-    fractions: Mapping[str, float] = {  # numbers from 0 to these
-        "hidden_dropout_prob": 0.99,
-        "attention_probs_dropout_prob": 0.99,
-        "layer_norm_eps": 0.01,
+    fractions: Mapping[str, tuple[float, float]] = {  # numbers from … to …
+        "hidden_dropout_prob": (0, 0.99),
+        "attention_probs_dropout_prob": (0, 0.99),
+        "layer_norm_eps": (1e-20, 0.01),  # with 0, a row of equal numbers has no finite gradient
     }
 
     def check_config(self, config: Mapping[str, Any], path: Path) -> None:
@@ -56,10 +56,10 @@ class Bert:
             value = config.get(name, 1)
             if type(value) is not int or not 1 <= value <= highest:
                 raise UserMistake(f'{path}: "{name}" is {value!r}; a whole number from 1 to {highest:,} is expected.')
-        for name, limit in self.fractions.items():
-            value = config.get(name, 0.0)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limit:
-                raise UserMistake(f'{path}: "{name}" is {value!r}; a number from 0 to {limit:g} is expected.')
+        for name, (low, high) in self.fractions.items():
+            value = config.get(name, low)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                raise UserMistake(f'{path}: "{name}" is {value!r}; a number from {low:g} to {high:g} is expected.')
         if config.get("hidden_size", 768) % config.get("num_attention_heads", 12):
             raise UserMistake(f'{path}: "hidden_size" is no multiple of "num_attention_heads".')
 

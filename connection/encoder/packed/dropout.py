@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -11,8 +12,20 @@ from torch import Tensor
 _LEVELS = 1 << 16
 
 
-def draw_masks(shapes: Sequence[Sequence[int]], probability: float) -> list[Tensor]:
-    """A mask of each shape: 0 with `probability`, else what keeps the mean, 1 / (1 − probability). From torch's generator.
+@dataclass(frozen=True)
+class Mask:
+    """Which numbers a dropout keeps, and what they are multiplied by: 1 / (1 − p). kept: bool, a quarter of float32."""
+
+    kept: Tensor
+    scale: float
+
+    def factors(self) -> Tensor:
+        """0 or `scale`, float32: made anew each time that they are needed, forward and backward, rather than kept."""
+        return self.kept.to(torch.float32).mul_(self.scale)
+
+
+def draw_masks(shapes: Sequence[Sequence[int]], probability: float) -> list[Mask]:
+    """A mask of each shape, which drops with `probability`. From torch's generator.
 
     Srivastava et al., 2014, scaled in training. A random number has 16 bits: the probability is rounded to a multiple of
     2⁻¹⁶ (0.1 to 0.100006), and the masks keep the mean for the rounded one. Four numbers come out of one draw; with torch's
@@ -22,5 +35,5 @@ def draw_masks(shapes: Sequence[Sequence[int]], probability: float) -> list[Tens
     dropped = round(probability * _LEVELS)
     bits = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = bits.view(torch.int16)[: sum(sizes)] >= dropped - _LEVELS // 2
-    scaled = kept.to(torch.float32).mul_(_LEVELS / (_LEVELS - dropped))
-    return [mask.view(*shape) for mask, shape in zip(scaled.split(sizes), shapes, strict=True)]
+    scale = _LEVELS / (_LEVELS - dropped)
+    return [Mask(part.view(*shape), scale) for part, shape in zip(kept.split(sizes), shapes, strict=True)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from connection.encoder.packed.attention_plan import AttentionPlan
-from connection.encoder.packed.dropout import draw_masks
+from connection.encoder.packed.dropout import Mask, draw_masks
 from connection.encoder.packed.layer import LayerMasks, PackedLayer
 from connection.encoder.packed.products import filled_up, has_onednn
 
@@ -60,7 +60,7 @@ def packed_states(bert: PreTrainedModel, embedded: Tensor, groups: list[tuple[in
     embedding_mask, masks = _masks(bert, plan, filled) if bert.training else (None, [None] * config.num_hidden_layers)
     states = F.pad(bert.embeddings.LayerNorm(embedded), (0, 0, 0, filled - tokens))  # (T and what fills it up, H)
     if embedding_mask is not None:
-        states = states * embedding_mask
+        states = states * embedding_mask.factors()
     for layer, mask in zip(bert.encoder.layer, masks, strict=True):
         states = PackedLayer.apply(states, plan, mask, config.layer_norm_eps, *_weights(layer))
     return states[:tokens]
@@ -73,7 +73,7 @@ def _weights(layer: nn.Module) -> list[Tensor]:
     return [weight for module in modules for weight in (module.weight, module.bias)]
 
 
-def _masks(bert: PreTrainedModel, plan: AttentionPlan, rows: int) -> tuple[Tensor, list[LayerMasks]]:
+def _masks(bert: PreTrainedModel, plan: AttentionPlan, rows: int) -> tuple[Mask, list[LayerMasks]]:
     config = bert.config
     states, layers = (rows, config.hidden_size), config.num_hidden_layers
     hidden = draw_masks([states] * (1 + 2 * layers), config.hidden_dropout_prob)

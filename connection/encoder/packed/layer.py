@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from connection.encoder.packed.attention_plan import AttentionPlan
+from connection.encoder.packed.dropout import Mask
 from connection.encoder.packed.products import input_gradient, linear, weight_gradient
 
 _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
@@ -22,12 +23,12 @@ _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 @dataclass(frozen=True)
 class LayerMasks:
-    """A layer's dropout, each mask 0 or 1 / (1 − p): of attention, a group of the plan each (count · heads, length, length);
-    of the two dense outputs, (T, H) each."""
+    """A layer's dropout: of attention, a group of the plan each (count · heads, length, length); of the two dense outputs,
+    (T, H) each."""
 
-    attention: list[Tensor]
-    attended: Tensor
-    output: Tensor
+    attention: list[Mask]
+    attended: Mask
+    output: Mask
 
 
 class PackedLayer(torch.autograd.Function):
@@ -65,14 +66,14 @@ class PackedLayer(torch.autograd.Function):
         plan, masks, size = ctx.plan, ctx.masks, (states.shape[1],)
 
         d_second, d_g2, d_b2 = _layer_norm_backward(gradient, second, size, mean2, scale2, g2, b2, [True] * 3)
-        d_dense = d_second if masks is None else d_second * masks.output
+        d_dense = d_second if masks is None else d_second * masks.output.factors()
         d_wf, d_bf = weight_gradient(d_dense, active), d_dense.sum(0)
         d_inner = torch.ops.aten.gelu_backward(input_gradient(d_dense, wf), inner)
         d_wi, d_bi = weight_gradient(d_inner, middle), d_inner.sum(0)
         d_middle = input_gradient(d_inner, wi).add_(d_second)
 
         d_first, d_g1, d_b1 = _layer_norm_backward(d_middle, first, size, mean1, scale1, g1, b1, [True] * 3)
-        d_dense = d_first if masks is None else d_first * masks.attended
+        d_dense = d_first if masks is None else d_first * masks.attended.factors()
         d_wo, d_bo = weight_gradient(d_dense, attended), d_dense.sum(0)
         d_attended = plan.gather(input_gradient(d_dense, wo)).index_fill_(0, plan.padding, 0)
         parts = [plan.scatter(part) for part in _attend_backward(plan, query, key, value, probabilities, masks, d_attended)]
@@ -83,8 +84,8 @@ class PackedLayer(torch.autograd.Function):
         return d_states, None, None, None, *d_projections, d_wo, d_bo, d_g1, d_b1, d_wi, d_bi, d_wf, d_bf, d_g2, d_b2
 
 
-def _add(states: Tensor, dense: Tensor, mask: Tensor | None) -> Tensor:
-    return states + dense if mask is None else torch.addcmul(states, dense, mask)
+def _add(states: Tensor, dense: Tensor, mask: Mask | None) -> Tensor:
+    return states + dense if mask is None else torch.addcmul(states, dense, mask.factors())
 
 
 def _attend(
@@ -97,7 +98,7 @@ def _attend(
         scores = torch.baddbmm(group.bias, q, k.transpose(1, 2), beta=1 if group.padded else 0, alpha=plan.scale)
         p = torch.softmax(scores, -1)
         probabilities.append(p)
-        torch.bmm(p if masks is None else p * masks.attention[number], v, out=group.block(context))
+        torch.bmm(p if masks is None else p * masks.attention[number].factors(), v, out=group.block(context))
     return context, probabilities
 
 
@@ -124,7 +125,7 @@ def _attend_backward(
     d_query, d_key, d_value = (plan.new_rows(query) for _ in range(3))
     for number, group in enumerate(plan.groups):
         q, k, v, g = (group.block(x) for x in (query, key, value, gradient))
-        p, mask = probabilities[number], None if masks is None else masks.attention[number]
+        p, mask = probabilities[number], None if masks is None else masks.attention[number].factors()
         torch.bmm((p if mask is None else p * mask).transpose(1, 2), g, out=group.block(d_value))
         d_p = torch.bmm(g, v.transpose(1, 2))
         d_scores = torch.ops.aten._softmax_backward_data(d_p if mask is None else d_p.mul_(mask), p, -1, p.dtype)
