@@ -31,7 +31,9 @@ class Evaluation:
     def as_json(self) -> dict[str, float | str | None]:
         """Metrics with null for what is not defined, and then why."""
         metrics = {"spearman": self.spearman, "pearson": self.pearson, "loss": self.loss}
-        plain = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        plain: dict[str, float | str | None] = {
+            name: value if math.isfinite(value) else None for name, value in metrics.items()
+        }
         return plain if math.isfinite(self.spearman) else plain | {"undefined": self.why_undefined()}
 
     def why_undefined(self) -> str:
