@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from connection import UserMistake
@@ -32,6 +32,9 @@ from connection.encoder.packed.trained_rows import TrainedRows
 from connection.encoder.tokenizer import load_tokenizer
 from connection.encoder.weights import load_config, load_model
 from ConnectionDataset import PackedBatch, pack
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 # Tokens that `encode` computes at once. On the CPU about one cache full; most batches then have one shape.
 TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 16_384
@@ -67,7 +70,7 @@ class ConnectionBert(nn.Module):
 
     def __init__(
         self,
-        bert: PreTrainedModel,
+        bert: BertModel,
         tokenizer: Tokenizer,
         *,
         pooling: str,
@@ -125,10 +128,18 @@ class ConnectionBert(nn.Module):
     def device(self) -> torch.device:
         return self.bert.device
 
+    @property
+    def words(self) -> nn.Embedding | TrainedRows:
+        """The table of word embeddings."""
+        words = self.bert.get_input_embeddings()
+        assert isinstance(words, (nn.Embedding, TrainedRows))
+        return words
+
     def train_rows_of(self, token_ids: np.ndarray) -> None:
         """Train only the word embeddings of these tokens: the same result, where they are all that training will see and
         the optimizer has no weight decay, for less time and memory. Call it on the device where training is done."""
-        words = self.bert.get_input_embeddings()
+        words = self.words
+        assert isinstance(words, nn.Embedding)  # not those of an earlier call
         trained = TrainedRows(words.weight.detach(), torch.from_numpy(np.unique(token_ids)).long(), words.padding_idx)
         self.bert.set_input_embeddings(trained.train(self.training))
 
@@ -136,7 +147,7 @@ class ConnectionBert(nn.Module):
         """Every weight by its name in transformers' model, whatever the encoder is trained with."""
         words = self.family.word_embeddings
         named = {name: weight.detach() for name, weight in self.bert.named_parameters() if name != f"{words}.rows"}
-        return {f"{words}.weight": self.bert.get_input_embeddings().weight.detach()} | named
+        return {f"{words}.weight": self.words.weight.detach()} | named
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -144,7 +155,7 @@ class ConnectionBert(nn.Module):
         own = self.weights()
         if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in weights.items()}:
             raise ValueError("these are the weights of another encoder")
-        words, name = self.bert.get_input_embeddings(), f"{self.family.word_embeddings}.weight"
+        words, name = self.words, f"{self.family.word_embeddings}.weight"
         if isinstance(words, TrainedRows):
             words.load(weights[name])
             own.pop(name)
@@ -271,7 +282,7 @@ def _whole(sentence: str) -> str:
 
 
 @contextlib.contextmanager
-def evaluating(module: nn.Module):
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode (no dropout) for the time of a `with`, then the mode that was."""
     was_training = module.training
     module.eval()

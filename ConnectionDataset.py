@@ -12,7 +12,8 @@ Knows the row order of an epoch and the layout of a batch. A `PackedBatch` lays 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from connection.randomness import ROW_ORDER, derive
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from typing_extensions import Self
 
 
 @dataclass
@@ -29,8 +34,6 @@ class PackedBatch:
     input_ids: (T,) int32. position_ids: (T,) int64, each token's place in its sentence. lengths: (N,) int64, in packed
     order. order: (N,) int64, `order[i]` is the packed place of the i-th sentence given. groups: (length, count) of each
     run of equally long sentences, in packed order: what attention and pooling go by.
-    For B pairs, N = 2B: the first B sentences given are sentence1, the last B sentence2; then scores: (B,) float32
-    and rows: (B,) int64, the pairs' rows in their dataset.
     """
 
     input_ids: Tensor
@@ -38,14 +41,26 @@ class PackedBatch:
     lengths: Tensor
     order: Tensor
     groups: list[tuple[int, int]]
-    scores: Tensor | None = None
-    rows: Tensor | None = None
 
-    def to(self, device: torch.device) -> PackedBatch:
-        """The batch with what the encoder and the loss read on `device`; lengths and rows stay where they are."""
+    def to(self, device: torch.device) -> Self:
+        """The batch with what the encoder reads on `device`; lengths stay where they are."""
         moved = [tensor.to(device) for tensor in (self.input_ids, self.position_ids, self.order)]
-        scores = None if self.scores is None else self.scores.to(device)
-        return PackedBatch(moved[0], moved[1], self.lengths, moved[2], self.groups, scores, self.rows)
+        return replace(self, input_ids=moved[0], position_ids=moved[1], order=moved[2])
+
+
+@dataclass
+class PackedPairs(PackedBatch):
+    """B pairs as N = 2B packed sentences: the first B sentences given are sentence1, the last B sentence2.
+
+    scores: (B,) float32. rows: (B,) int64, the pairs' rows in their dataset.
+    """
+
+    scores: Tensor
+    rows: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The batch with what the encoder and the loss read on `device`; lengths and rows stay where they are."""
+        return replace(super().to(device), scores=self.scores.to(device))
 
 
 def pack(sentences: Sequence[np.ndarray]) -> PackedBatch:
@@ -59,7 +74,7 @@ def pack(sentences: Sequence[np.ndarray]) -> PackedBatch:
     positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)  # (T,)
     distinct, counts = np.unique(lengths, return_counts=True)
     return PackedBatch(
-        input_ids=torch.from_numpy(np.concatenate([sentences[i] for i in packed]).astype(np.int32, copy=False)),
+        input_ids=torch.from_numpy(np.concatenate([sentences[i] for i in packed.tolist()]).astype(np.int32, copy=False)),
         position_ids=torch.from_numpy(positions),
         lengths=torch.from_numpy(lengths),
         order=torch.from_numpy(order),
@@ -77,15 +92,15 @@ class TokenisedPair:
     row: int
 
 
-def pack_pairs(pairs: Sequence[TokenisedPair]) -> PackedBatch:
+def pack_pairs(pairs: Sequence[TokenisedPair]) -> PackedPairs:
     """Both sides of B pairs as one packed batch of 2B sentences: the first B are sentence1, the last B sentence2."""
     batch = pack([pair.ids1 for pair in pairs] + [pair.ids2 for pair in pairs])
-    batch.scores = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
-    batch.rows = torch.tensor([pair.row for pair in pairs])
-    return batch
+    scores = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
+    rows = torch.tensor([pair.row for pair in pairs])
+    return PackedPairs(batch.input_ids, batch.position_ids, batch.lengths, batch.order, batch.groups, scores, rows)
 
 
-class ConnectionDataset(Dataset):
+class ConnectionDataset(Dataset[TokenisedPair]):
     """Pairs of sentences as token ids. Each distinct sentence is tokenised once, when the dataset is made.
 
     ids: (all tokens of the distinct sentences,) int32, and offsets: (S + 1,) int64: sentence s is
@@ -97,7 +112,7 @@ class ConnectionDataset(Dataset):
         self,
         sentences1: Sequence[str],
         sentences2: Sequence[str],
-        scores: Sequence[float],
+        scores: ArrayLike,
         tokenize: Callable[[list[str]], tuple[list[np.ndarray], int]],
     ):
         """tokenize: sentences → (token ids of each, how many were cut), as `ConnectionBert.tokenize`."""
@@ -158,7 +173,7 @@ class EpochBatches(Sampler[list[int]]):
             yield self.order[start : start + self.batch_size].tolist()
 
 
-def remaining_batches(dataset: ConnectionDataset, batch_size: int, seed: int, epochs: int, done: int) -> Iterator[PackedBatch]:
+def remaining_batches(dataset: ConnectionDataset, batch_size: int, seed: int, epochs: int, done: int) -> Iterator[PackedPairs]:
     """The batches of a training of so many epochs after its first `done` steps, over the ends of epochs."""
     finished, done = divmod(done, -(-len(dataset) // batch_size))
     for epoch in range(finished + 1, epochs + 1):
@@ -166,7 +181,9 @@ def remaining_batches(dataset: ConnectionDataset, batch_size: int, seed: int, ep
         done = 0
 
 
-def epoch_loader(dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int, first: int = 0) -> DataLoader:
+def epoch_loader(
+    dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int, first: int = 0
+) -> DataLoader[TokenisedPair]:
     """Packed batches of one epoch, in its order, without the `first` ones."""
     return DataLoader(
         dataset,

@@ -1,6 +1,6 @@
 # make train   train on the sample pairs, or on what the constants name; FLAGS="--epochs 1" for flags
 # make test    the tests that take minutes at most;  make test-all  the slow ones too
-# make lint    ruff
+# make lint    ruff and mypy
 # make mutations  breaks the code a line at a time and says whether a test notices: some minutes
 
 PYTHON ?= python3
@@ -29,6 +29,7 @@ mutations: .venv/installed-for-tests $(EMBEDDED)
 lint: .venv/installed-for-tests
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 # A missing encoder only skips the tests that need it.
 $(EMBEDDED): | .venv/installed
@@ -47,4 +48,4 @@ $(EMBEDDED): | .venv/installed
 	@$(PYTHON) -c 'open(".venv/installed-for-tests", "w").close()'
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from connection.training.progress import Training
     from connection.training.schedule import Schedule
     from ConnectionBert import ConnectionBert
-    from ConnectionDataset import ConnectionDataset, PackedBatch
+    from ConnectionDataset import ConnectionDataset, PackedPairs
 
 # torch and what builds on it are imported inside the functions: a wrong flag, a missing package or a bad row in a file
 # is answered in a second, not after torch has loaded.
@@ -198,6 +198,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
         return
     checkpoints = find_checkpoints(settings.OUTPUT, description, decision)
     going_on = decision is Decision.CONTINUE
+    assert folder.weights is not None  # inspect_encoder has found them
     check_space(settings.OUTPUT, folder.weights, trains=settings.EPOCHS > 0, going_on=going_on)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE, MAX_TOKENS=settings.MAX_TOKENS):
@@ -322,7 +323,7 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
     return training
 
 
-def batch_loss(encoder: ConnectionBert, batch: PackedBatch, loss: Loss, precision: str) -> Tensor:
+def batch_loss(encoder: ConnectionBert, batch: PackedPairs, loss: Loss, precision: str) -> Tensor:
     """The loss of B pairs, both sides of them in one forward. precision: of the matrix products."""
     import torch
 

@@ -135,9 +135,11 @@ def _list_hub(name: str) -> tuple[str, dict[str, HubFile]]:
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(name, files_metadata=True)
+    assert info.sha is not None and info.siblings is not None, "the hub tells neither commit nor files"
     files = {}
     for file in info.siblings:
         digest = file.lfs.sha256 if file.lfs else file.blob_id
+        assert file.size is not None and digest is not None, f"the hub does not tell the size and sum of {file.rfilename}"
         files[file.rfilename] = HubFile(file.size, digest, is_sha256=bool(file.lfs))
     return info.sha, files
 

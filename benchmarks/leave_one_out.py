@@ -23,7 +23,7 @@ import torch
 
 if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
-    from ConnectionDataset import PackedBatch
+    from ConnectionDataset import PackedPairs
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -56,7 +56,7 @@ def bernoulli(shapes: list[tuple[int, ...]], probability: float) -> list[torch.T
     return [torch.empty(*shape).bernoulli_(1 - probability).div_(1 - probability) for shape in shapes]
 
 
-def step_seconds(encoder: ConnectionBert, optimizer: torch.optim.Optimizer, batch: PackedBatch) -> float:
+def step_seconds(encoder: ConnectionBert, optimizer: torch.optim.Optimizer, batch: PackedPairs) -> float:
     from connection.training.losses.cosine import cosine_loss
 
     torch.manual_seed(0)

@@ -25,7 +25,7 @@ def splitmix64(values: np.ndarray) -> np.ndarray:
 
 def derive(seed: int, purpose: int, *places: int | np.ndarray) -> np.ndarray:
     """64 random bits for each place: uint64 (n,), where `places` are whole numbers or arrays (n,) of them, n ≥ 1."""
-    state = splitmix64(np.uint64([seed]) ^ splitmix64(np.uint64([purpose])))
+    state = splitmix64(np.array([seed], dtype=np.uint64) ^ splitmix64(np.array([purpose], dtype=np.uint64)))
     for place in places:
         state = splitmix64(state ^ np.atleast_1d(np.asarray(place)).astype(np.uint64))
     return state

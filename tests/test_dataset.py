@@ -10,7 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ConnectionDataset import ConnectionDataset, EpochBatches, PackedBatch, TokenisedPair, epoch_loader, pack, pack_pairs
+from ConnectionDataset import (
+    ConnectionDataset,
+    EpochBatches,
+    PackedBatch,
+    PackedPairs,
+    TokenisedPair,
+    epoch_loader,
+    pack,
+    pack_pairs,
+)
 
 Texts = tuple[list[str], list[str], list[float]]
 
@@ -40,7 +49,6 @@ def test_layout_of_a_packed_batch(lengths: list[int]) -> None:
     assert sorted(batch.order.tolist()) == list(range(len(lengths)))
     assert [length for length, count in batch.groups for _ in range(count)] == batch.lengths.tolist()
     assert len({length for length, _ in batch.groups}) == len(batch.groups)  # one group a length
-    assert batch.scores is None and batch.rows is None
 
 
 def test_equally_long_sentences_keep_their_order() -> None:
@@ -72,7 +80,7 @@ def test_to_moves_what_is_computed_with() -> None:
     batch = pack_pairs([TokenisedPair(*token_ids([3, 2]), score=0.5, row=4)]).to(torch.device("meta"))
     assert {x.device.type for x in (batch.input_ids, batch.position_ids, batch.order, batch.scores)} == {"meta"}
     assert batch.lengths.tolist() == [2, 3] and batch.rows.tolist() == [4] and batch.groups == [(2, 1), (3, 1)]
-    assert pack(token_ids([2])).to(torch.device("meta")).scores is None
+    assert type(batch) is PackedPairs and type(pack(token_ids([2])).to(torch.device("meta"))) is PackedBatch
 
 
 class CountingTokenizer:

@@ -56,7 +56,7 @@ class Checkpoints:
         Says which ones are passed over. Raises UserMistake where there are some and none is whole: a run of many hours
         is not begun again unasked.
         """
-        problems = []
+        problems: list[str] = []
         for step in reversed(self.steps()):
             problem = self.problem(step)
             if problem is None:

@@ -29,4 +29,4 @@ def safetensors_chunks(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memory
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in names:
-        yield memoryview(tensors[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        yield tensors[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data

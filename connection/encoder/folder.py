@@ -44,10 +44,11 @@ class EncoderFolder:
     @property
     def files(self) -> dict[str, Path]:
         """The files that decide what this encoder computes, by their path in the folder: for a run's fingerprint."""
-        names = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-        names += ("sentence_bert_config.json", *VOCABULARY_FILES)
+        names = ["config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"]
+        names += ["sentence_bert_config.json", *VOCABULARY_FILES]
         paths = [self.bert / name for name in names]
-        paths += [self.weights, self.folder / "modules.json", *sorted(self.folder.glob("*_Pooling/config.json"))]
+        paths += [self.weights] if self.weights else []
+        paths += [self.folder / "modules.json", *sorted(self.folder.glob("*_Pooling/config.json"))]
         return {path.relative_to(self.folder).as_posix(): path for path in paths if path.is_file()}
 
 
@@ -192,7 +193,7 @@ def write_description(
     ]
     write_json(folder / "modules.json", modules)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": lower_case_first})
-    description = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    description: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
     write_json(folder / "config_sentence_transformers.json", {"__version__": {}, **description})
     modes = {f"pooling_mode_{mode}_token{'s' * (mode != 'cls')}": mode == pooling for mode in POOLINGS}
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden, **modes})

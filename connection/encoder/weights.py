@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 
 from connection import UserMistake
 from connection.encoder.folder import EncoderFolder
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 
 def load_config(folder: EncoderFolder) -> PretrainedConfig:
@@ -26,8 +30,9 @@ def load_config(folder: EncoderFolder) -> PretrainedConfig:
     return config
 
 
-def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: str) -> PreTrainedModel:
+def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: str) -> BertModel:
     """The family's model with every weight from the folder, in float32. attention: a name among those of transformers."""
+    assert folder.weights is not None  # only a folder that is being downloaded is inspected without them
     given = _read_weights(folder.weights)
     names = folder.family.weight_names(list(given))  # theirs → ours
     ours = sorted(names.values())
@@ -42,8 +47,8 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: st
     model.to_empty(device="cpu")
     folder.family.fill_buffers(model)
     model.load_state_dict(weights, strict=True)
-    if getattr(model, "pooler", None) is not None:
-        model.pooler.requires_grad_(False)  # kept and saved, but no pooling uses it: it never has a gradient
+    if pooler := getattr(model, "pooler", None):
+        pooler.requires_grad_(False)  # kept and saved, but no pooling uses it: it never has a gradient
     return model
 
 

@@ -36,7 +36,7 @@ class CsvTable(Table):
             if first is None:
                 raise UserMistake(f"{path} is empty: a header and rows of pairs are needed.")
             self.header = [name.strip() for name in first[1]]
-            self._check_header()
+            self._check_header(self.header)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         return self._records
@@ -44,8 +44,12 @@ class CsvTable(Table):
     def _read(self) -> Iterator[tuple[int, list[str]]]:
         """Every record that is not blank, with the line on which it begins."""
         csv.field_size_limit(LONGEST_ROW)
-        quoting = csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE
-        reader = csv.reader(self._lines(), delimiter=self.separator, quoting=quoting, strict=True)
+        reader = csv.reader(
+            self._lines(),
+            delimiter=self.separator,
+            quoting=csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE,
+            strict=True,
+        )
         try:
             for cells in reader:
                 if len(cells) > 1 or any(cell.strip() for cell in cells):

@@ -21,6 +21,8 @@ def open_file(path: Path, reading: Reading) -> JsonLines:
 class JsonLines(Table):
     """One JSON object a line. The first one names the columns; what later ones hold besides is ignored and counted."""
 
+    header: list[str]
+
     def __init__(self, path: Path, encoding: str):
         super().__init__(path, None)
         self.encoding = encoding
@@ -31,7 +33,7 @@ class JsonLines(Table):
         if isinstance(first, BadRow):
             raise UserMistake(f"{path}:{line}  {first}.")
         self.header = list(first)
-        self._check_header()
+        self._check_header(self.header)
         self._records = itertools.chain([(line, first)], self._records)
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
@@ -61,9 +63,8 @@ def _json_cells(text: str) -> dict[str, str] | BadRow:
             repeated.extend(name for name, count in Counter(name for name, _ in items).items() if count > 1)
         return found
 
-    numbers = {"parse_int": NotText, "parse_float": NotText, "parse_constant": NotText}
     try:
-        found = json.loads(text, object_pairs_hook=as_dict, **numbers)
+        found = json.loads(text, object_pairs_hook=as_dict, parse_int=NotText, parse_float=NotText, parse_constant=NotText)
     except (ValueError, RecursionError) as error:
         return BadRow(f"the line is no JSON object ({error}): write one object a line")
     if not isinstance(found, dict):

@@ -38,10 +38,11 @@ def _evened_in_pieces(word: str) -> str:
 def pair_keys(table: pd.DataFrame) -> list[tuple[str, str]]:
     """One key a pair: equal where the pairs are alike."""
     forms = {sentence: normal_form(sentence) for side in ("sentence1", "sentence2") for sentence in table[side].unique()}
-    return [
-        tuple(sorted((forms[sentence1], forms[sentence2])))
-        for sentence1, sentence2 in zip(table["sentence1"], table["sentence2"], strict=True)
-    ]
+    keys = []
+    for sentence1, sentence2 in zip(table["sentence1"], table["sentence2"], strict=True):
+        first, second = sorted((forms[sentence1], forms[sentence2]))
+        keys.append((first, second))
+    return keys
 
 
 def count_repeats(table: pd.DataFrame) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) ->
     """
     rows = PairRows(path, layout, keep_cells=keep_cells)
     pairs = Pairs(rows.path, pd.DataFrame(), rows.columns)
-    columns: dict[str, list] = {"sentence1": [], "sentence2": [], "score": [], "line": []}
+    columns: dict[str, list[Any]] = {"sentence1": [], "sentence2": [], "score": [], "line": []}
     for row in rows:
         for name, values in columns.items():
             values.append(getattr(row, name))

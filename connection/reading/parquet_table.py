@@ -25,6 +25,8 @@ def open_file(path: Path, reading: Reading) -> ParquetTable:
 class ParquetTable(Table):
     """Parquet; the line of a row is its number, counting from 1. Only columns that are needed are read."""
 
+    header: list[str]
+
     def __init__(self, path: Path):
         try:
             from pyarrow import parquet

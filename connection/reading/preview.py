@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +11,12 @@ import pandas as pd
 from connection.text import printable
 
 if TYPE_CHECKING:
-    pass
-
+    from numpy.typing import ArrayLike
 
 SHOWN_ROWS = 3
 
 
-def score_histogram(scores: Sequence[float], score_range: tuple[float, float], width: int = 40) -> str:
+def score_histogram(scores: ArrayLike, score_range: tuple[float, float], width: int = 40) -> str:
     """Scores (n,) from 0 to 1 as bars, labelled on the scale of the file: a bar a value, or ten bars where they are many.
 
     >>> print(score_histogram([0.0, 0.0, 0.5, 1.0], (0, 5), width=4))
@@ -27,16 +25,19 @@ def score_histogram(scores: Sequence[float], score_range: tuple[float, float], w
         5   1  ##
     """
     low, high = score_range
-    scores = np.asarray(scores, dtype=np.float64)
-    values, counts = np.unique(scores, return_counts=True)
+    gold = np.asarray(scores, dtype=np.float64)
+    values, of_values = np.unique(gold, return_counts=True)
     if len(values) <= 11:
         labels = [f"{low + value * (high - low):g}" for value in values]
+        counts = of_values.tolist()
     else:
-        counts, edges = np.histogram(scores, bins=10, range=(0.0, 1.0))
+        of_bins, edges = np.histogram(gold, bins=10, range=(0.0, 1.0))
         ends = [f"{low + edge * (high - low):g}" for edge in edges]
         labels = [f"{start} to {end}" for start, end in itertools.pairwise(ends)]
-    label_width, count_width = max(5, *map(len, labels)), max(3, len(f"{counts.max():,}"))
-    bars = ["#" * round(width * count / counts.max()) for count in counts]
+        counts = of_bins.tolist()
+    highest = max(counts)
+    label_width, count_width = max(5, *map(len, labels)), max(3, len(f"{highest:,}"))
+    bars = ["#" * round(width * count / highest) for count in counts]
     return "\n".join(
         f"{label:>{label_width}} {count:>{count_width},}  {bar}".rstrip()
         for label, count, bar in zip(labels, counts, bars, strict=True)

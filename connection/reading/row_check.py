@@ -31,7 +31,7 @@ class RowCheck:
         self.exact = rows.header is not None
         self.constants = {place: constant for constant, place in places.items()}
         self.score_place = places.get("SCORE_COLUMN", 0)
-        self.width = len(rows.header) if self.exact else max(places.values()) + 1
+        self.width = max(places.values()) + 1 if rows.header is None else len(rows.header)
         self.names = rows.header or [self._name_by_number(place) for place in range(self.width)]
         self.no_score = 0  # rows with text where their score should be
 
@@ -49,9 +49,10 @@ class RowCheck:
             return [f"{found}: put a sentence that holds {self.separator!r} in double quotes, or see SEPARATOR and QUOTING"]
         problems = []
         for place, cell in enumerate(cells[: self.width]):
-            problem = self._problem(self.constants.get(place), cells, place)
+            constant = self.constants.get(place)
+            problem = self._problem(constant, cells, place)
             if problem:
-                name = self.layout.columns.get(self.constants.get(place), self.names[place])
+                name = self.layout.columns[constant] if constant else self.names[place]
                 problems.append(f'column "{shown(str(name))}": "{shown(cell)}" {problem}')
         if problems and line == 1 and not self.exact:
             problems[-1] += "; if this line is a header, give all columns by name"

@@ -12,7 +12,7 @@ from connection import UserMistake
 from connection.reading.formats import open_table
 from connection.reading.layout import Layout
 from connection.reading.row_check import RowCheck, shown
-from connection.reading.table import Table
+from connection.reading.table import BadRow, Table
 
 SHOWN_BAD_ROWS = 20
 
@@ -51,15 +51,15 @@ class PairRows:
         bad_count = good_count = 0
         for line, cells in self.table:
             problems = self.check(line, cells)
-            if problems:
+            if problems or isinstance(cells, BadRow):
                 bad_count += 1
                 if len(bad) < SHOWN_BAD_ROWS:
                     bad.append(f"  {self.path}:{line}  {'; '.join(problems)}")
                 continue
             good_count += 1
-            sides = [str(cells[self.places[f"SENTENCE{side}_COLUMN"]]) for side in (1, 2)]
+            sentence1, sentence2 = (str(cells[self.places[f"SENTENCE{side}_COLUMN"]]) for side in (1, 2))
             score = _scaled(cells[self.places["SCORE_COLUMN"]], self.layout) if self.layout.score is not None else 0.0
-            yield PairRow(line, cells, *sides, score)
+            yield PairRow(line, cells, sentence1, sentence2, score)
         if bad:
             raise UserMistake(_bad_rows_text(self.path, bad, bad_count, good_count, self.check.no_score))
         if not good_count:
@@ -89,18 +89,20 @@ def _checked_path(path: Path) -> Path:
 
 def _places(rows: Table, layout: Layout) -> dict[str, int]:
     """Where each wanted column stands in a row, by its constant."""
-    if rows.header is None:
-        places = {constant: column - 1 for constant, column in layout.columns.items()}
-    else:
-        for constant, column in layout.columns.items():
-            if isinstance(column, int):
-                raise UserMistake(
-                    f"{constant} is the number {column}, but {rows.path} is read with the names of its columns: give all of "
-                    "them by name, or all by number, for a CSV or TSV file without a header."
-                )
-            if rows.header.count(column) != 1:
-                raise UserMistake(_missing_column_text(rows, constant, layout.columns))
-        places = {constant: rows.header.index(column) for constant, column in layout.columns.items()}
+    places: dict[str, int] = {}
+    for constant, column in layout.columns.items():
+        if rows.header is None:
+            assert isinstance(column, int)  # a column that has a name would have made the first row a header
+            places[constant] = column - 1
+        elif isinstance(column, int):
+            raise UserMistake(
+                f"{constant} is the number {column}, but {rows.path} is read with the names of its columns: give all of "
+                "them by name, or all by number, for a CSV or TSV file without a header."
+            )
+        elif rows.header.count(column) != 1:
+            raise UserMistake(_missing_column_text(rows, rows.header, constant, column, layout.columns))
+        else:
+            places[constant] = rows.header.index(column)
     for constant, place in places.items():
         twins = [other for other, elsewhere in places.items() if elsewhere == place]
         if len(twins) > 1:
@@ -108,28 +110,29 @@ def _places(rows: Table, layout: Layout) -> dict[str, int]:
     return places
 
 
-def _missing_column_text(rows: Table, constant: str, columns: Mapping[str, str | int]) -> str:
-    column = columns[constant]
-    listed = ", ".join(f'"{shown(name)}"' for name in rows.header[:SHOWN_BAD_ROWS]) or "none"
-    if column in rows.header:
+def _missing_column_text(
+    rows: Table, header: Sequence[str], constant: str, column: str, columns: Mapping[str, str | int]
+) -> str:
+    listed = ", ".join(f'"{shown(name)}"' for name in header[:SHOWN_BAD_ROWS]) or "none"
+    if column in header:
         return f'{rows.path} has the column "{column}" ({constant}) more than once: {listed}. Rename all but one.'
     text = f'{rows.path} has no column "{column}" ({constant}). Its columns: {listed}.'
-    first = rows.header[0] if rows.header else ""
+    first = header[0] if header else ""
     if rows.separator and first.lower().startswith("sep="):
         return (
             f'{text} The first line is a hint to a spreadsheet: delete it, and set SEPARATOR = "{first[4:] or rows.separator}".'
         )
     other = [mark for mark in (",", ";", "\t", "|") if mark != rows.separator and mark in first]
-    if rows.separator and len(rows.header) == 1 and other:
+    if rows.separator and len(header) == 1 and other:
         return (
             f"{text} The cells were split at {rows.separator!r}, "
             f"but this file seems to use {other[0]!r}: set SEPARATOR = {other[0]!r}."
         )
     taken = {name for other, name in columns.items() if other != constant}
-    near = difflib.get_close_matches(column, [name for name in rows.header if name not in taken], n=1)
+    near = difflib.get_close_matches(column, [name for name in header if name not in taken], n=1)
     if near:
         return f'{text} Did you mean "{shown(near[0])}"?'
-    if len(rows.header) < len(columns):
+    if len(header) < len(columns):
         return f"{text} That is too few: {len(columns)} are needed, each of them one of {', '.join(columns)}."
     return f"{text} Set {constant} to one of them, or to a number counting from 1 where the file has no header."
 

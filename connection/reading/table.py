@@ -49,12 +49,12 @@ class Table:
         self.ignored_cells = 0
         self.blank_lines = 0
         if header is not None:
-            self._check_header()
+            self._check_header(header)
 
-    def _check_header(self) -> None:
-        if len(self.header) > MOST_COLUMNS:
-            raise UserMistake(f"{self.path} has {len(self.header):,} columns; at most {MOST_COLUMNS:,} can be read.")
-        if any(DAMAGED.search(name) for name in self.header):
+    def _check_header(self, header: list[str]) -> None:
+        if len(header) > MOST_COLUMNS:
+            raise UserMistake(f"{self.path} has {len(header):,} columns; at most {MOST_COLUMNS:,} can be read.")
+        if any(DAMAGED.search(name) for name in header):
             raise UserMistake(
                 f"{self.path}: its header holds a character that no text has: the file is damaged, or its ENCODING is another."
             )

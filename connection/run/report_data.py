@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,9 @@ def read_predictions(path: Path, constants: Mapping[str, Any]) -> Pairs:
     """A predictions file of a run with these constants; the table also has `before` and `after`, the similarities."""
     # In a file without a header, the columns that a constant numbers bear the constant's name.
     columns = {ours: constants[name] if isinstance(constants[name], str) else ours for ours, name in _LAYOUT.items()}
-    pairs = read_pairs(path, Layout(**columns, score_range=tuple(constants["SCORE_RANGE"])), keep_cells=True)
+    low, high = constants["SCORE_RANGE"]
+    layout = Layout(columns["sentence1"], columns["sentence2"], columns["score"], score_range=(low, high))
+    pairs = read_pairs(path, layout, keep_cells=True)
     for name in ("before", "after"):
         place = pairs.columns.index(f"predicted_{name}")
         pairs.table[name] = [float(cells[place]) for cells in pairs.cells]
@@ -109,7 +111,7 @@ def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dic
     }
 
 
-def count_tokens(best: Path, *sides: Sequence[str]) -> list[int | None]:
+def count_tokens(best: Path, *sides: Collection[str]) -> list[int | None]:
     """The tokens of each pair's longer sentence as the encoder sees it, cut and with [CLS] and [SEP]; None if not known."""
     if not (best / "tokenizer.json").is_file():
         return [None] * len(sides[0])

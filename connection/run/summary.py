@@ -73,7 +73,7 @@ def speed_text(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _correlations(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, float | None] | None]:
+def _correlations(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, float | str | None] | None]:
     metrics = {name: evaluation.as_json() for name, evaluation in evaluations.items()}
     return {
         name: {key: metrics[name][key] for key in ("spearman", "pearson")} if name in metrics else None

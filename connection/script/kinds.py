@@ -47,7 +47,7 @@ def choice(*choices: str, meanings: Mapping[str, str] | None = None) -> Kind:
 
 
 def is_number(column: str | int) -> bool:
-    return type(column) is int or (column.isascii() and column.isdecimal())
+    return isinstance(column, int) or (column.isascii() and column.isdecimal())
 
 
 def check_column(value: str | int) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from connection import UserMistake
 from connection.script.kinds import Kind, is_number
@@ -55,12 +55,14 @@ def read_constants(source: str, kinds: Mapping[str, Kind]) -> list[Constant]:
     One that is assigned twice counts once, where it first stands; its value is the last one, as Python has it.
     """
     lines = source.splitlines()
-    constants, group = [], ""
+    constants: list[Constant] = []
+    group = ""
     for node in ast.parse(source).body:
         name = _assigned_name(node)
-        if name not in kinds or name in [constant.name for constant in constants]:
+        if name is None or name not in kinds or name in [constant.name for constant in constants]:
             continue
-        comment, above = [], node.lineno - 2
+        comment: list[str] = []
+        above = node.lineno - 2
         while above >= 0 and lines[above].startswith("#") and not lines[above].startswith("# ---"):
             comment.insert(0, lines[above].lstrip("# ").rstrip())
             above -= 1
@@ -90,7 +92,7 @@ def described(constant: Constant, kind: Kind) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UserMistake(f"{message[0].upper()}{message[1:]} (--help lists every flag).")
 
 

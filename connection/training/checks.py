@@ -11,7 +11,7 @@ from connection import UserMistake
 if TYPE_CHECKING:
     from connection.training.evaluation import Evaluation
     from connection.training.job import Job
-    from ConnectionDataset import PackedBatch
+    from ConnectionDataset import PackedPairs
 
 
 def refuse_broken_encoder(job: Job, before: Mapping[str, Evaluation]) -> None:
@@ -24,7 +24,7 @@ def refuse_broken_encoder(job: Job, before: Mapping[str, Evaluation]) -> None:
             )
 
 
-def refuse_non_finite(job: Job, step: int, batch: PackedBatch, loss: float, gradient_norm: float) -> None:
+def refuse_non_finite(job: Job, step: int, batch: PackedPairs, loss: float, gradient_norm: float) -> None:
     """Raise UserMistake with the step and its rows before a loss or gradient that is not finite can reach the weights."""
     if math.isfinite(loss) and math.isfinite(gradient_norm):
         return

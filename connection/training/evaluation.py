@@ -33,7 +33,9 @@ class Evaluation:
     def as_json(self) -> dict[str, float | str | None]:
         """Metrics with null for what is not defined, and then why."""
         metrics = {"spearman": self.spearman, "pearson": self.pearson, "loss": self.loss}
-        plain = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        plain: dict[str, float | str | None] = {
+            name: value if math.isfinite(value) else None for name, value in metrics.items()
+        }
         return plain if math.isfinite(self.spearman) else plain | {"undefined": self.why_undefined()}
 
     def why_undefined(self) -> str:
@@ -57,10 +59,10 @@ def evaluate(
     similarities, losses = np.empty(len(dataset)), []
     for start in range(0, len(dataset), BLOCK):
         rows = slice(start, start + BLOCK)
-        sides = [embeddings[dataset.sides[rows, side]].double() for side in (0, 1)]  # (b, H) each
-        similarities[rows] = torch.nn.functional.cosine_similarity(*sides).numpy()
-        parts = zip(*(part.split(loss_rows) for part in (*sides, scores[rows])), strict=True)
-        losses += [(float(loss((first, second), some)), len(some)) for first, second, some in parts]
+        first, second = (embeddings[dataset.sides[rows, side]].double() for side in (0, 1))  # (b, H) each
+        similarities[rows] = torch.nn.functional.cosine_similarity(first, second).numpy()
+        parts = zip(*(part.split(loss_rows) for part in (first, second, scores[rows])), strict=True)
+        losses += [(float(loss((u, v), targets)), len(targets)) for u, v, targets in parts]
     similarities = settle_ties(similarities, dataset.sides[:, 0] == dataset.sides[:, 1])
     return Evaluation(
         spearman=spearman(similarities, scores.numpy()),

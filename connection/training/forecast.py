@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from connection.training.job import Job
     from connection.training.schedule import Schedule
     from ConnectionBert import ConnectionBert
-    from ConnectionDataset import PackedBatch
+    from ConnectionDataset import PackedPairs, TokenisedPair
 
 
 def print_forecast(
-    job: Job, schedule: Schedule, loader: DataLoader, loss: Callable[[PackedBatch], Tensor], dev_before: Evaluation
+    job: Job,
+    schedule: Schedule,
+    loader: DataLoader[TokenisedPair],
+    loss: Callable[[PackedPairs], Tensor],
+    dev_before: Evaluation,
 ) -> None:
     """Print how long the run will take: before the first step, not after an hour. loader: of the first epoch."""
     steps = schedule.steps - (job.run.checkpoints.newest or 0)
@@ -33,13 +37,14 @@ def print_forecast(
     seconds = tried_seconds_per_token(job.encoder, loader, loss)
     evaluations = steps * len(schedule.evaluated) // schedule.steps_per_epoch + 1
     print(time_text(steps, seconds * job.train.tokens / schedule.steps_per_epoch, evaluations, dev_before.seconds))
+    assert loader.batch_sampler is not None  # epoch_loader gives it one
     step_tokens = job.train.step_tokens(loader.batch_sampler)
     computed = job.encoder.rows_of(step_tokens) if job.settings.PRECISION == "float32" else step_tokens
     print(padding_text(step_tokens, computed))
 
 
 def tried_seconds_per_token(
-    encoder: ConnectionBert, loader: Iterable[PackedBatch], loss: Callable[[PackedBatch], Tensor], tries: int = 2
+    encoder: ConnectionBert, loader: Iterable[PackedPairs], loss: Callable[[PackedPairs], Tensor], tries: int = 2
 ) -> float:
     """The least time that the forward and backward of a training batch took, per token. Changes nothing in the encoder."""
     least = math.inf
@@ -69,7 +74,7 @@ def padding_text(step_tokens: np.ndarray, step_rows: np.ndarray) -> str:
     >>> padding_text(np.array([30, 64]), np.array([32, 64]))
     'Padding: 2.1 % of the rows of a step, to fill them up to a round number; attention pads near lengths besides.'
     """
-    share = 1 - step_tokens.sum() / step_rows.sum()
+    share = 1 - int(step_tokens.sum()) / int(step_rows.sum())
     if not share:
         return "Padding: none."
     besides = "to fill them up to a round number; attention pads near lengths besides."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from connection.training.evaluation import Evaluation
     from connection.training.job import Job
     from connection.training.schedule import Schedule
-    from ConnectionDataset import PackedBatch
+    from ConnectionDataset import PackedPairs
 
 
 def begin_training(job: Job, before: dict[str, Evaluation]) -> Training:
@@ -24,7 +24,9 @@ def begin_training(job: Job, before: dict[str, Evaluation]) -> Training:
     return training
 
 
-def follow_epochs(batches: Iterable[PackedBatch], schedule: Schedule, training: Training, rows: int) -> Iterator[PackedBatch]:
+def follow_epochs(
+    batches: Iterable[PackedPairs], schedule: Schedule, training: Training, rows: int
+) -> Generator[PackedPairs, None, None]:
     """Hand on the batches that are left of a training, until `training.over`, and show each epoch as it goes on.
 
     batches: from the step after `training.step` on. rows: of an epoch. Close it where a step fails, so that its bar ends.
@@ -49,7 +51,7 @@ def follow_epochs(batches: Iterable[PackedBatch], schedule: Schedule, training: 
 
 
 def record_step(
-    job: Job, training: Training, batch: PackedBatch, loss: float, gradient_norm: float, learning_rate: float
+    job: Job, training: Training, batch: PackedPairs, loss: float, gradient_norm: float, learning_rate: float
 ) -> None:
     """Count a step, with the seconds since the one before, and log it."""
     pairs, seconds = len(batch.rows), training.lap()

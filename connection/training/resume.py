@@ -116,7 +116,7 @@ def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
 
 def _trained_rows(encoder: ConnectionBert) -> str | None:
     """A sum over the tokens whose word embeddings are trained, in their order: the moments have a row for each."""
-    words = encoder.bert.get_input_embeddings()
+    words = encoder.words
     return hashlib.sha256(str(words.tokens).encode()).hexdigest() if isinstance(words, TrainedRows) else None
 
 

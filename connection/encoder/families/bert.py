@@ -10,13 +10,14 @@ from connection import UserMistake
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import BertModel, PretrainedConfig
 
 
 class Bert:
     """What this project must know of a family: its configuration, its weights' names, its embeddings.
 
     Its layers are BERT's own: `connection/encoder/packed/` computes them, once `embed` has given the first states.
+    So in annotations `BertModel` is the model of any family: its parts bear the same names.
     """
 
     config_class, model_class = "BertConfig", "BertModel"  # of transformers
@@ -70,18 +71,19 @@ class Bert:
         known = {name: value for name, value in config.items() if name in self.config_fields}
         return getattr(transformers, self.config_class)(**known, use_cache=False)
 
-    def make_model(self, config: PretrainedConfig, *, pooler: bool) -> PreTrainedModel:
+    def make_model(self, config: PretrainedConfig, *, pooler: bool) -> BertModel:
         """transformers' model, its weights not yet those of any file."""
         import transformers
 
         return getattr(transformers, self.model_class)(config, add_pooling_layer=pooler)
 
-    def fill_buffers(self, model: PreTrainedModel) -> None:
+    def fill_buffers(self, model: BertModel) -> None:
         """Give a model that was made on the device `meta` what is neither in its weight file nor a weight."""
         import torch
 
         positions = torch.arange(model.config.max_position_embeddings)[None]
-        model.embeddings.position_ids, model.embeddings.token_type_ids = positions, torch.zeros_like(positions)
+        model.embeddings.register_buffer("position_ids", positions, persistent=False)
+        model.embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
 
     def weight_names(self, names: Sequence[str]) -> dict[str, str]:
         """A weight file's tensor names → the model's; heads and position buffers are left out.
@@ -106,7 +108,7 @@ class Bert:
         """The longest sentence that the model has positions for."""
         return config.max_position_embeddings
 
-    def embed(self, model: PreTrainedModel, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+    def embed(self, model: BertModel, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         """The sum of a token's embeddings, before LayerNorm and dropout. input_ids, position_ids: (T,). Returns (T, H)."""
         embeddings = model.embeddings
         return (

@@ -33,8 +33,8 @@ def packed_attention(
     for length, count in sentence_groups:
         end = start + length * count
         # (1, heads, T, d) → (count, heads, length, d)
-        parts = [x[0, :, start:end].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value)]
-        states = F.scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
+        q, k, v = (x[0, :, start:end].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value))
+        states = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
         attended.append(states.transpose(1, 2).flatten(0, 1))  # (count · length, heads, d)
         start = end
     return torch.cat(attended)[None], None

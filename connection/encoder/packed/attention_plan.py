@@ -51,7 +51,8 @@ def choose_groups(groups: list[tuple[int, int]], group_cost: int) -> list[list[t
             count += groups[begin][1]
             options.append((best[begin][0] + count * length**2 + group_cost, begin))
         best.append(min(options))
-    chosen, end = [], len(groups)
+    chosen: list[list[tuple[int, int]]] = []
+    end = len(groups)
     while end:
         begin = best[end][1]
         chosen.insert(0, groups[begin:end])

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from connection.encoder.packed.attention_plan import AttentionPlan
 from connection.encoder.packed.dropout import Mask, draw_masks
 from connection.encoder.packed.layer import LayerMasks, PackedLayer
 from connection.encoder.packed.products import filled_up, has_onednn
 
+if TYPE_CHECKING:
+    from transformers import BertModel
+    from transformers.models.bert.modeling_bert import BertLayer
 
-def runs_by_hand(bert: PreTrainedModel) -> bool:
+
+def runs_by_hand(bert: BertModel) -> bool:
     """Whether the layers written by hand apply: CPU, no autocast, exact gelu, and modules that are the plain ones.
 
     An adapter, weights of 8 bits or a hook would be passed over: then transformers' own layers compute.
     """
     on_cpu = bert.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return on_cpu and bert.config.hidden_act == "gelu" and all(map(_is_plain, bert.encoder.layer))
+    return on_cpu and bert.config.hidden_act == "gelu" and all(map(_is_plain, _layers(bert)))
 
 
-def _is_plain(layer: nn.Module) -> bool:
+def _is_plain(layer: BertLayer) -> bool:
     attention, dense, output = layer.attention, layer.attention.output, layer.output
     linears = (
         attention.self.query,
@@ -42,12 +48,16 @@ def _is_plain(layer: nn.Module) -> bool:
     )
 
 
+def _layers(bert: BertModel) -> Iterable[BertLayer]:
+    return cast("Iterable[BertLayer]", bert.encoder.layer)  # a ModuleList does not say of what
+
+
 def row_count(tokens: int) -> int:
     """How many rows are computed for a packed row of so many tokens: filled up where that makes products faster."""
     return filled_up(tokens) if has_onednn() else tokens
 
 
-def packed_states(bert: PreTrainedModel, embedded: Tensor, groups: list[tuple[int, int]]) -> Tensor:
+def packed_states(bert: BertModel, embedded: Tensor, groups: list[tuple[int, int]]) -> Tensor:
     """The last layer's token states (T, H), as `bert` itself computes them; with dropout if `bert` is in training.
 
     embedded: (T, H), the sums of embeddings as the family's `embed` gives them. groups: (length, count) of each run of
@@ -61,19 +71,20 @@ def packed_states(bert: PreTrainedModel, embedded: Tensor, groups: list[tuple[in
     states = F.pad(bert.embeddings.LayerNorm(embedded), (0, 0, 0, filled - tokens))  # (T and what fills it up, H)
     if embedding_mask is not None:
         states = states * embedding_mask.factors()
-    for layer, mask in zip(bert.encoder.layer, masks, strict=True):
+    for layer, mask in zip(_layers(bert), masks, strict=True):
         states = PackedLayer.apply(states, plan, mask, config.layer_norm_eps, *_weights(layer))
     return states[:tokens]
 
 
-def _weights(layer: nn.Module) -> list[Tensor]:
+def _weights(layer: BertLayer) -> list[Tensor]:
     attention, dense = layer.attention.self, layer.attention.output
-    modules = (attention.query, attention.key, attention.value, dense.dense, dense.LayerNorm)
-    modules += (layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm)
+    modules: list[nn.Linear | nn.LayerNorm]
+    modules = [attention.query, attention.key, attention.value, dense.dense, dense.LayerNorm]
+    modules += [layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm]
     return [weight for module in modules for weight in (module.weight, module.bias)]
 
 
-def _masks(bert: PreTrainedModel, plan: AttentionPlan, rows: int) -> tuple[Mask, list[LayerMasks]]:
+def _masks(bert: BertModel, plan: AttentionPlan, rows: int) -> tuple[Mask, list[LayerMasks]]:
     config = bert.config
     states, layers = (rows, config.hidden_size), config.num_hidden_layers
     hidden = draw_masks([states] * (1 + 2 * layers), config.hidden_dropout_prob)

@@ -42,13 +42,16 @@ class PackedLayer(torch.autograd.Function):
         wq, bq, wk, bk, wv, bv, wo, bo, g1, b1, wi, bi, wf, bf, g2, b2 = weights
         size = (states.shape[1],)
         query, key, value = (plan.gather(linear(states, w, b)) for w, b in ((wq, bq), (wk, bk), (wv, bv)))  # (P · heads, d)
-        attended, probabilities = (_attend if plan.is_trained or masks else _attend_only)(plan, query, key, value, masks)
+        if plan.is_trained or masks:
+            attended, probabilities = _attend(plan, query, key, value, masks)
+        else:
+            attended, probabilities = _attend_only(plan, query, key, value)
         attended = plan.scatter(attended)  # (T, H)
-        first = _add(states, linear(attended, wo, bo), masks and masks.attended)
+        first = _add(states, linear(attended, wo, bo), masks.attended if masks else None)
         middle, mean1, scale1 = torch.native_layer_norm(first, size, g1, b1, eps)
         inner = linear(middle, wi, bi)  # (T, I)
         active = F.gelu(inner)
-        second = _add(middle, linear(active, wf, bf), masks and masks.output)
+        second = _add(middle, linear(active, wf, bf), masks.output if masks else None)
         result, mean2, scale2 = torch.native_layer_norm(second, size, g2, b2, eps)
         ctx.plan, ctx.masks = plan, masks
         ctx.save_for_backward(
@@ -102,7 +105,7 @@ def _attend(
     return context, probabilities
 
 
-def _attend_only(plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor, masks: None) -> tuple[Tensor, list[Tensor]]:
+def _attend_only(plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The same context by torch's own attention, which keeps no probabilities: memory stays small for long sentences."""
     context = plan.new_rows(query)
     for group in plan.groups:
