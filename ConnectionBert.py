@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -77,6 +77,7 @@ class ConnectionBert(nn.Module):
         normalize: bool,
         max_tokens: int,
         lower_case_first: bool = False,
+        use: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         self.bert = bert
@@ -86,6 +87,7 @@ class ConnectionBert(nn.Module):
         self.normalize = normalize
         self.max_tokens = max_tokens
         self.lower_case_first = lower_case_first
+        self.use = dict(use or {})  # of the folder, for sentence-transformers: prompts by name, the similarity
 
     @classmethod
     def load(
@@ -117,6 +119,7 @@ class ConnectionBert(nn.Module):
             normalize=description.normalize,
             max_tokens=min(max_tokens or description.max_tokens or most_tokens, most_tokens),
             lower_case_first=description.lower_case_first,
+            use=description.use,
         ).eval()
 
     @property
@@ -241,6 +244,7 @@ class ConnectionBert(nn.Module):
             max_tokens=self.max_tokens,
             hidden=self.dimension,
             lower_case_first=self.lower_case_first,
+            use=self.use,
         )
 
 

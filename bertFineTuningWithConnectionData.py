@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connection.constants import KINDS, TRAINING_DEFAULTS
+from connection.script.environment import prepare_environment
 from connection.script.requirements import check_packages, check_python
 from connection.script.running import run_script
 from connection.script.settings import Settings, read_settings
@@ -46,9 +47,10 @@ ENCODER = "transformers/bert/bert-base-uncased"
 # Mean is the best start nearly always.
 POOLING = ""
 
-# Longer sentences are cut to this many tokens (a token is a word or a piece of one). At most what the encoder has
-# positions for, 512 usually. Raise it for paragraphs; time and memory grow only with what sentences really hold.
-MAX_TOKENS = 128
+# Longer sentences are cut to this many tokens (a token is a word or a piece of one). 0: as the folder says, 128 for a
+# plain BERT. At most what the encoder has positions for, 512 usually. Raise it for paragraphs: time grows with what
+# sentences really hold, memory with the square of the longest.
+MAX_TOKENS = 0
 
 # --- data ---
 
@@ -135,7 +137,7 @@ DEVICE = "auto"
 # Number format of the matrix products: float32, or bfloat16, which is faster on recent cards and processors.
 PRECISION = "float32"
 
-# Processor threads. 0: torch's own choice, one per core.
+# CPU threads. 0: one for each core that the process may use. 1 or 2 beside other work.
 THREADS = 0
 
 # Whether to write TensorBoard event files too, into OUTPUT/tensorboard (needs requirements-extra.txt).
@@ -150,6 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_python()
     settings = read_settings(__file__, globals(), KINDS, arguments)
     check_packages()
+    prepare_environment(settings.THREADS)
     from connection.disk.claim import claimed
     from connection.encoder.folder import inspect_encoder
     from connection.reading.layout import Layout
@@ -179,6 +182,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     """Look at OUTPUT, then leave it alone, make a run of it or go on with the one there."""
     from connection.disk.files import check_space, set_aside
     from connection.encoder.device import memory_errors_named, prepare_device
+    from connection.encoder.weights import weights_bytes
     from connection.run.description import describe_run
     from connection.run.folder import Run
     from connection.run.report import REPORT, write_report
@@ -188,7 +192,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
-    effective = {"POOLING": folder.own_pooling}
+    effective = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens}
     description = describe_run(settings.as_json(), effective, TRAINING_DEFAULTS, files)
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Decision.DONE:
@@ -199,10 +203,10 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     checkpoints = find_checkpoints(settings.OUTPUT, description, decision)
     going_on = decision is Decision.CONTINUE
     assert folder.weights is not None  # inspect_encoder has found them
-    check_space(settings.OUTPUT, folder.weights, trains=settings.EPOCHS > 0, going_on=going_on)
+    check_space(settings.OUTPUT, weights_bytes(folder), trains=settings.EPOCHS > 0, going_on=going_on)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
-    with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE, MAX_TOKENS=settings.MAX_TOKENS):
-        encoder, datasets, seconds = load(settings, splits, device)
+    with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE, MAX_TOKENS=settings.MAX_TOKENS or folder.own_max_tokens):
+        encoder, datasets, seconds = load(settings, folder, splits, device)
         if decision is Decision.SET_ASIDE:
             print(f"The run that lay in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
         run = Run(settings.OUTPUT, description, checkpoints, tensorboard=settings.TENSORBOARD)
@@ -217,7 +221,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
 
 
 def load(
-    settings: Settings, splits: Splits, device: torch.device
+    settings: Settings, folder: EncoderFolder, splits: Splits, device: torch.device
 ) -> tuple[ConnectionBert, dict[str, ConnectionDataset], float]:
     """The encoder on its device; train, dev and test as its token ids; the seconds that both took."""
     import numpy as np
@@ -227,9 +231,12 @@ def load(
     from ConnectionDataset import ConnectionDataset
 
     began = time.perf_counter()
-    encoder = ConnectionBert.load(settings.ENCODER, pooling=settings.POOLING, max_tokens=settings.MAX_TOKENS)
+    max_tokens = settings.MAX_TOKENS or folder.own_max_tokens
+    encoder = ConnectionBert.load(settings.ENCODER, pooling=settings.POOLING, max_tokens=max_tokens)
     if encoder.max_tokens < settings.MAX_TOKENS:
         print(f"MAX_TOKENS {settings.MAX_TOKENS} is more than the encoder has positions for: {encoder.max_tokens} is used.")
+    elif encoder.max_tokens < folder.own_max_tokens and not folder.is_plain:
+        print(f"MAX_TOKENS {encoder.max_tokens} is less than the {folder.own_max_tokens} of ENCODER's folder; best/ keeps it.")
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
     datasets = {}
     for name, pairs in splits.named().items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from connection import UserMistake
 from connection.constants import SCORING_KINDS
+from connection.script.environment import prepare_environment
 from connection.script.requirements import check_packages, check_python
 from connection.script.running import run_script
 from connection.script.settings import Settings, read_settings
@@ -79,7 +80,7 @@ DEVICE = "auto"
 # Number format of the matrix products: float32, or bfloat16, which is faster on recent cards and processors.
 PRECISION = "float32"
 
-# Processor threads. 0: torch's own choice, one per core.
+# CPU threads. 0: one for each core that the process may use. 1 or 2 beside other work.
 THREADS = 0
 
 
@@ -88,11 +89,12 @@ def main(arguments: list[str] | None = None) -> int:
     check_python()
     settings = read_settings(__file__, globals(), SCORING_KINDS, arguments)
     check_packages()
+    prepare_environment(settings.THREADS)
     from connection.training.calibration import Calibration
 
     check_encoder(settings.ENCODER)
     calibration = Calibration.load(settings.ENCODER)
-    if settings.SENTENCE1.strip() or settings.SENTENCE2.strip():
+    if settings.SENTENCE1.strip() or settings.SENTENCE2.strip() or {"SENTENCE1", "SENTENCE2"} & settings.flagged:
         score_pair(settings, calibration)
         return 0
     score_file(settings, calibration)

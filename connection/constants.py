@@ -18,7 +18,7 @@ _COLUMN = Kind(str, check_column, is_column=True)
 KINDS = {
     "ENCODER": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
     "POOLING": choice("", "mean", "cls", "max"),
-    "MAX_TOKENS": number(int, 3, 1_000_000),
+    "MAX_TOKENS": number(int, 3, 1_000_000, or_zero=True),
     "TRAIN_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
     "DEV_FILE": Kind(str, is_path=True),
     "TEST_FILE": Kind(str, is_path=True),
@@ -52,7 +52,7 @@ KINDS = {
 # The training script's constants as this version ships them, as JSON has them; paths are not compared by their name.
 TRAINING_DEFAULTS = {
     "POOLING": "",
-    "MAX_TOKENS": 128,
+    "MAX_TOKENS": 0,
     "SENTENCE1_COLUMN": "sentence1",
     "SENTENCE2_COLUMN": "sentence2",
     "SCORE_COLUMN": "score",

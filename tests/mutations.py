@@ -145,7 +145,7 @@ MUTATIONS = [
     Mutation(
         "THREADS ignored",
         "connection/encoder/device.py",
-        "        torch.set_num_threads(threads)\n",
+        "        torch.set_num_threads(threads or usable_cpus())\n",
         "        pass\n",
         ("tests/encoder/test_device.py",),
     ),

@@ -30,13 +30,14 @@ def check_writable(folder: Path) -> None:
             (there / TRIAL).rmdir()
 
 
-def check_space(output: Path, weights: Path, *, trains: bool = True, going_on: bool = False) -> None:
+def check_space(output: Path, weights: int, *, trains: bool = True, going_on: bool = False) -> None:
     """Raise UserMistake unless the disk of OUTPUT has room for what a run writes.
 
-    That is best/ twice while it is replaced, and three checkpoints, each of the weights, two moments and the best weights,
-    if the run `trains`. going_on: what lies in OUTPUT is part of it.
+    weights: the bytes of the encoder's weights as they are written. A run needs best/ twice, while it is replaced, and three
+    checkpoints, each of the weights, two moments and the best weights, if it `trains`.
+    going_on: what lies in OUTPUT is part of it.
     """
-    needed = (2 + 3 * 4 * trains) * weights.stat().st_size + 10_000_000
+    needed = (2 + 3 * 4 * trains) * weights + 10_000_000
     if going_on:
         needed -= sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     folder = next(folder for folder in (output, *output.parents) if folder.is_dir())

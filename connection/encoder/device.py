@@ -13,12 +13,16 @@ import torch
 
 from connection import UserMistake
 from connection.encoder.packed.products import linear
+from connection.script.environment import usable_cpus
 
 
 def prepare_device(wanted: str, precision: str, threads: int) -> torch.device:
-    """The device that DEVICE names, checked against PRECISION and told to the person. threads: 0 leaves torch's choice."""
-    if threads:
-        torch.set_num_threads(threads)
+    """The device that DEVICE names, checked against PRECISION and told to the person.
+
+    threads: 0 takes torch's own choice, but no more than the CPUs that the process may use.
+    """
+    if threads or usable_cpus() < torch.get_num_threads():
+        torch.set_num_threads(threads or usable_cpus())
     device = pick_device(wanted)
     check_precision(precision, device)
     print(f"Device: {describe_device(device)}, {precision}")

@@ -6,6 +6,7 @@ sentence-transformers saves (plain BERT + pooling, with or without Normalize). B
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from connection.encoder.families.bert import Bert
 POOLINGS = ("mean", "cls", "max")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt")
+PLAIN_MAX_TOKENS = 128  # of a BERT whose folder says nothing of sentences
+USE = ("prompts", "similarity_fn_name")  # of config_sentence_transformers.json
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class EncoderFolder:
     folder: as given. bert: where BERT's own files lie (`folder`, or the sub-folder of an old sentence-transformers one).
     family: what model this is. config: its config.json. pooling: "" where neither the user nor the folder names one;
     own_pooling: what the folder says, mean where it says nothing. max_tokens: None where it names none. lower_case_first:
-    sentence-transformers' own `do_lower_case`, a lower-casing before the tokenizer.
+    sentence-transformers' own `do_lower_case`, a lower-casing before the tokenizer. use: prompts by name and the similarity,
+    which are kept as they are.
     """
 
     folder: Path
@@ -39,7 +43,18 @@ class EncoderFolder:
     normalize: bool
     max_tokens: int | None
     lower_case_first: bool
+    use: dict[str, Any]
     weights: Path | None
+
+    @property
+    def own_max_tokens(self) -> int:
+        """What the folder of a sentence encoder says; PLAIN_MAX_TOKENS for a plain BERT, which says its positions at most."""
+        return self.max_tokens if self.max_tokens and not self.is_plain else PLAIN_MAX_TOKENS
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in the folder speaks of sentences."""
+        return not any((self.folder / name).is_file() for name in ("modules.json", "sentence_bert_config.json"))
 
     @property
     def files(self) -> dict[str, Path]:
@@ -76,7 +91,8 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
     for name, value in (("transformer_task", "feature-extraction"), ("module_output_name", "token_embeddings")):
         if sentence_bert.get(name, value) != value:
             raise UserMistake(f'{bert / "sentence_bert_config.json"}: "{name}" is "{sentence_bert[name]}", not "{value}".')
-    _check_no_prompt(folder)
+    written = read_json(folder / "config_sentence_transformers.json", missing={})
+    _check_no_prompt(folder / "config_sentence_transformers.json", written)
     return EncoderFolder(
         folder=folder,
         bert=bert,
@@ -87,6 +103,7 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
         normalize=normalize,
         max_tokens=_max_tokens(bert, sentence_bert),
         lower_case_first=bool(sentence_bert.get("do_lower_case", False)),
+        use={name: written[name] for name in USE if written.get(name)},
         weights=next((bert / name for name in WEIGHT_FILES if (bert / name).is_file()), None),
     )
 
@@ -161,9 +178,7 @@ def _read_pooling(path: Path) -> str:
     return modes[0]
 
 
-def _check_no_prompt(folder: Path) -> None:
-    path = folder / "config_sentence_transformers.json"
-    config = read_json(path, missing={})
+def _check_no_prompt(path: Path, config: Mapping[str, Any]) -> None:
     prompts, default = config.get("prompts"), config.get("default_prompt_name")
     prompt = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
     if prompt:
@@ -178,7 +193,14 @@ def _max_tokens(bert: Path, sentence_bert: dict[str, Any]) -> int | None:
 
 
 def write_description(
-    folder: Path, *, pooling: str, normalize: bool, max_tokens: int, hidden: int, lower_case_first: bool
+    folder: Path,
+    *,
+    pooling: str,
+    normalize: bool,
+    max_tokens: int,
+    hidden: int,
+    lower_case_first: bool,
+    use: Mapping[str, Any],
 ) -> None:
     """What makes a BERT's folder a sentence encoder's, in the layout that every sentence-transformers since 2 reads."""
     kinds = ["Transformer", "Pooling"] + ["Normalize"] * normalize
@@ -193,7 +215,7 @@ def write_description(
     ]
     write_json(folder / "modules.json", modules)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": lower_case_first})
-    description: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    description: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"} | dict(use)
     write_json(folder / "config_sentence_transformers.json", {"__version__": {}, **description})
     modes = {f"pooling_mode_{mode}_token{'s' * (mode != 'cls')}": mode == pooling for mode in POOLINGS}
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden, **modes})

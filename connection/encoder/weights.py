@@ -30,6 +30,13 @@ def load_config(folder: EncoderFolder) -> PretrainedConfig:
     return config
 
 
+def weights_bytes(folder: EncoderFolder) -> int:
+    """What the encoder's weights take as float32, whatever type and heads its file holds. Reads none of them."""
+    with torch.device("meta"):
+        model = folder.family.make_model(load_config(folder), pooler=True)
+    return sum(4 * weight.numel() for weight in model.parameters())
+
+
 def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: str) -> BertModel:
     """The family's model with every weight from the folder, in float32. attention: a name among those of transformers."""
     assert folder.weights is not None  # only a folder that is being downloaded is inspected without them

@@ -15,6 +15,8 @@ from connection.reading.text_lines import LONGEST_ROW, read_lines
 
 # What a spreadsheet may take for the start of a formula, after blanks and invisible characters that it may pass over.
 _FORMULA = re.compile(r"[\s\u00a0\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠\t\r]")
+# Columns that only files of ours have: predictions and scores. In these a `'` before a formula is a guard.
+OUR_COLUMNS = {"predicted_before", "predicted_after", "similarity", "score_predicted"}
 
 
 def open_file(path: Path, reading: Reading) -> CsvTable:
@@ -23,19 +25,22 @@ def open_file(path: Path, reading: Reading) -> CsvTable:
 
 
 class CsvTable(Table):
-    """CSV or TSV, the guards before formulas taken off. With a header, rows of other widths are handed on as they are."""
+    """CSV or TSV. With a header, rows of other widths are handed on as they are. Guards before formulas are taken off in files
+    that this project wrote; elsewhere a `'` is the person's own."""
 
     def __init__(self, path: Path, has_header: bool, separator: str, quoting: bool, encoding: str):
         self.separator, self.quoting, self.encoding = separator, quoting, encoding
         super().__init__(path, None)
         self._begin = 1  # the line on which the row begins that is being read
         self._length = 0  # its characters so far
+        self._is_ours = False
         self._records = self._read()
         if has_header:
             first = next(self._records, None)
             if first is None:
                 raise UserMistake(f"{path} is empty: a header and rows of pairs are needed.")
-            self.header = [name.strip() for name in first[1]]
+            self._is_ours = not OUR_COLUMNS.isdisjoint(first[1])
+            self.header = [(_without_guard(name) if self._is_ours else name).strip() for name in first[1]]
             self._check_header(self.header)
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -53,7 +58,7 @@ class CsvTable(Table):
         try:
             for cells in reader:
                 if len(cells) > 1 or any(cell.strip() for cell in cells):
-                    yield self._begin, [_without_guard(cell) for cell in cells]
+                    yield self._begin, [_without_guard(cell) for cell in cells] if self._is_ours else cells
                 else:
                     self.blank_lines += 1
                 self._begin, self._length = reader.line_num + 1, 0
@@ -98,7 +103,8 @@ def _without_guard(cell: str) -> str:
 
 
 def write_csv(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV file that a spreadsheet opens without running anything; `open_table` gives the same cells back.
+    """Write a CSV file that a spreadsheet opens without running anything; with one of OUR_COLUMNS among its columns,
+    `open_table` gives the same cells back.
 
     file: open for text with `newline=""`.
     """

@@ -26,13 +26,18 @@ class Kind:
     meanings: Mapping[str, str] = field(default_factory=dict)
 
 
-def number(type_: type, low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Kind:
-    """A number with both bounds: the upper one is far above what anybody uses, and keeps a slip of the hand out."""
-    wanted = f"must be {'more than' if open_low else 'at least'} {low:,} and {'less than' if open_high else 'at most'} {high:,}"
+def number(
+    type_: type, low: float, high: float, *, open_low: bool = False, open_high: bool = False, or_zero: bool = False
+) -> Kind:
+    """A number with both bounds: the upper one is far above what anybody uses, and keeps a slip of the hand out.
+
+    or_zero: 0 is taken too, though it lies below."""
+    least, most = ("more than" if open_low else "at least"), ("less than" if open_high else "at most")
+    wanted = f"must be {'0, or ' * or_zero}{least} {low:,} and {most} {high:,}"
 
     def check(value: float) -> str | None:
         inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
-        return None if inside else wanted  # nan is inside of nothing
+        return None if inside or (or_zero and value == 0) else wanted  # nan is inside of nothing
 
     return Kind(type_, check)
 

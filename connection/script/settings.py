@@ -21,7 +21,12 @@ from connection.script.kinds import Kind, is_number
 
 
 class Settings(SimpleNamespace):
-    """The effective constants of one run, as attributes. Paths are absolute `Path`s; a path that is "" is None."""
+    """The effective constants of one run, as attributes. Paths are absolute `Path`s; a path that is "" is None.
+
+    flagged: the names of those that the command line gave.
+    """
+
+    flagged: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> Any:
         """Only asked for what is not there: a constant that was renamed or deleted from the top of the script."""
@@ -31,7 +36,7 @@ class Settings(SimpleNamespace):
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain JSON values, paths as text, None as ""."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        return {name: _plain(value) for name, value in vars(self).items() if name.isupper()}
 
 
 def _plain(value: Any) -> Any:
@@ -207,7 +212,7 @@ def read_settings(
         near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; --help lists them."
         raise UserMistake(f'There is no flag "{unknown[0]}"{hint}')
-    settings = Settings()
+    settings = Settings(flagged=frozenset(vars(given)))
     for constant in constants:
         name = constant.name
         flagged = name in given

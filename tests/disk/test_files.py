@@ -20,24 +20,20 @@ MB = 10**6
 def test_the_room_is_that_of_best_and_three_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trains: bool, needed: int
 ) -> None:
-    weights = tmp_path / "model.safetensors"
-    with weights.open("wb") as file:
-        file.truncate(50 * MB)  # a sparse file: it takes no room itself
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed * MB))
-    check_space(tmp_path / "run", weights, trains=trains)
+    check_space(tmp_path / "run", 50 * MB, trains=trains)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed * MB - 1))
     with pytest.raises(UserMistake, match=f"the run will write about {needed} MB"):
-        check_space(tmp_path / "run", weights, trains=trains)
+        check_space(tmp_path / "run", 50 * MB, trains=trains)
 
 
 def test_what_a_run_has_written_already_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights, output = tmp_path / "model.safetensors", tmp_path / "run"
-    weights.write_bytes(bytes(MB))
+    output = tmp_path / "run"
     output.mkdir()
     (output / "written").write_bytes(bytes(4 * MB))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=20 * MB))
-    check_space(output, weights, going_on=True)  # 24 MB, of which 4 are there
+    check_space(output, MB, going_on=True)  # 24 MB, of which 4 are there
     with pytest.raises(UserMistake, match="about 24 MB"):
-        check_space(output, weights)
+        check_space(output, MB)

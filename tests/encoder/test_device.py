@@ -21,6 +21,10 @@ def test_threads_are_those_that_are_asked_for(monkeypatch: pytest.MonkeyPatch, c
     prepare_device("cpu", "float32", 3)
     prepare_device("cpu", "float32", 0)
     assert asked == [3]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr("connection.encoder.device.usable_cpus", lambda: 2)
+    prepare_device("cpu", "float32", 0)
+    assert asked == [3, 2]
     assert capsys.readouterr().out.startswith("Device: CPU")
 
 

@@ -375,11 +375,18 @@ REFUSED_CONFIGS = [
     ({"num_attention_heads": 5}, "no multiple"),
     ({"hidden_dropout_prob": float("nan")}, '"hidden_dropout_prob" is nan; a number from 0 to 0.99 is expected'),
     ({"attention_probs_dropout_prob": 1}, '"attention_probs_dropout_prob" is 1; a number from 0 to 0.99'),
-    ({"layer_norm_eps": None}, '"layer_norm_eps" is None; a number from 0 to 0.01'),
+    ({"layer_norm_eps": 0}, '"layer_norm_eps" is 0; a number from 1e-20 to 0.01'),
+    ({"layer_norm_eps": None}, '"layer_norm_eps" is None; a number from 1e-20 to 0.01'),
     ({"num_hidden_layers": 3}, "lacks 16 of 55 weights"),
     ({"max_position_embeddings": 32}, r"\(64, 32\) where config.json says \(32, 32\)"),
 ]
-CRASHES = [{"hidden_act": "foo"}, {"hidden_dropout_prob": 7}, {"layer_norm_eps": "x"}, {"pad_token_id": 100}]
+CRASHES = [
+    {"layer_norm_eps": 0},
+    {"hidden_act": "foo"},
+    {"hidden_dropout_prob": 7},
+    {"layer_norm_eps": "x"},
+    {"pad_token_id": 100},
+]
 
 
 @pytest.mark.parametrize(("change", "message"), [*REFUSED_CONFIGS, *((change, "config.json") for change in CRASHES)])

@@ -214,9 +214,15 @@ def test_what_is_not_supported_is_refused_by_name(
     assert str(tmp_path / "theirs") in str(error.value)
 
 
-def test_prompts_without_a_default_are_fine(saved_by_them: Save) -> None:
-    folder = saved_by_them(prompts={"asked": "query: "})
-    assert_same_vectors(ConnectionBert.load(folder), oracle(folder))
+def test_prompts_without_a_default_are_fine_and_kept(saved_by_them: Save, tmp_path: Path) -> None:
+    folder = saved_by_them(prompts={"asked": "query: "}, similarity_fn_name="dot")
+    encoder = ConnectionBert.load(folder)
+    assert_same_vectors(encoder, oracle(folder))
+    encoder.save(tmp_path / "ours")
+    theirs, again = oracle(folder), oracle(tmp_path / "ours")
+    assert again.prompts["asked"] == "query: " and again.similarity_fn_name == "dot"
+    found, expected = (model.encode(["a cat"], prompt_name="asked") for model in (again, theirs))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------- training

@@ -311,16 +311,24 @@ CELL = TEXT | st.tuples(
 @given(table=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=6))
 def test_what_we_write_comes_back_exactly(tmp_path: Path, table: list[tuple[str, str, str]]) -> None:
     path = tmp_path / "written.csv"
-    cells = [[f"a{a}", f"b{b}", c, str(i % 6)] for i, (a, b, c) in enumerate(table * 2)]
+    cells = [[f"a{a}", f"b{b}", c, str(i % 6), "0.5"] for i, (a, b, c) in enumerate(table * 2)]
     with path.open("w", encoding="utf-8", newline="") as file:
-        write_csv(file, ["sentence1", "sentence2", "=x", "score"], cells)
+        write_csv(file, ["sentence1", "sentence2", "=x", "score", "similarity"], cells)
     try:
         pairs = read_pairs(path, Layout(), keep_cells=True)
     except UserMistake as refused:
         assert "a double quote is not closed" in str(refused)  # cells whose lines look like rows
         return
-    assert pairs.columns == ["sentence1", "sentence2", "=x", "score"]
+    assert pairs.columns == ["sentence1", "sentence2", "=x", "score", "similarity"]
     assert pairs.cells == cells
+
+
+@pytest.mark.parametrize("text", ["'-ly' is an ending.", "'@'", "'+'", "''=1"])
+def test_a_persons_own_apostrophe_stays(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, f'sentence1,sentence2,score\n"{text}",b,1\na,"{text}",2\n')
+    assert read_pairs(path, Layout()).table["sentence1"].tolist() == [text, "a"]
+    unnamed = write(tmp_path, f'"{text}",b,1\na,"{text}",2\n')
+    assert read_pairs(unnamed, Layout(1, 2, 3)).table["sentence2"].tolist() == ["b", text]
 
 
 @given(CELL)

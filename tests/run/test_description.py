@@ -34,7 +34,7 @@ def shipped() -> Settings:
 def make_now(**changes: object) -> dict:
     """A description of today with the files of the kept one."""
     constants = shipped().as_json() | changes
-    effective = {"POOLING": "mean"}
+    effective = {"POOLING": "mean", "MAX_TOKENS": 256}
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     return {"constants": constants, "effective": effective, "defaults": TRAINING_DEFAULTS, "sha256": kept["sha256"]}
 
@@ -64,7 +64,7 @@ def test_a_constant_that_an_older_version_did_not_know_makes_no_other_run(name: 
     del before["constants"][name]
     assert differences(before, make_now()) == []
     other = 7 if TRAINING_DEFAULTS[name] != 7 else 8
-    was = {"POOLING": "mean"}.get(name, TRAINING_DEFAULTS[name])
+    was = make_now()["effective"].get(name, TRAINING_DEFAULTS[name])
     assert differences(before, make_now(**{name: other})) == [f"{name} was {was!r} and is {other}"]
 
 
@@ -85,20 +85,21 @@ def test_what_was_left_to_the_program_counts_as_what_it_came_to(before: dict) ->
 
 
 def test_a_default_that_has_changed_since_makes_no_other_run(before: dict) -> None:
-    now = make_now(MAX_TOKENS=0)
-    assert differences(before, now) == ["MAX_TOKENS was 128 and is 0"]
-    now["defaults"] = now["defaults"] | {"MAX_TOKENS": 0}
+    now = make_now()
+    assert (before["constants"]["MAX_TOKENS"], now["constants"]["MAX_TOKENS"]) == (128, 0)
     assert differences(before, now) == []
     before["constants"]["MAX_TOKENS"] = 64  # chosen by the person: no default
-    assert differences(before, now) == ["MAX_TOKENS was 64 and is 0"]
+    assert differences(before, now) == ["MAX_TOKENS was 64 and is 256"]  # what 0 came to
+    before["constants"]["MAX_TOKENS"] = 256
+    assert differences(before, now) == []
 
 
 def test_an_unfinished_run_goes_on_with_the_defaults_that_it_was_begun_with(
     tmp_path: Path, before: dict, capsys: pytest.CaptureFixture
 ) -> None:
-    defaults = TRAINING_DEFAULTS | {"MAX_TOKENS": 0, "SCORE_RANGE": [0, 1]}
+    defaults = TRAINING_DEFAULTS | {"SCORE_RANGE": [0, 1]}
     settings = shipped()
-    settings.OUTPUT, settings.MAX_TOKENS, settings.SCORE_RANGE, settings.EPOCHS = tmp_path, 0, (0, 1), 9
+    settings.OUTPUT, settings.SCORE_RANGE, settings.EPOCHS = tmp_path, (0, 1), 9
     adopt_unfinished(settings, defaults)
     assert (settings.MAX_TOKENS, settings.SCORE_RANGE, settings.EPOCHS) == (128, (0, 5), 9)  # 9 was chosen: it is no default
     printed = capsys.readouterr().out
@@ -111,8 +112,8 @@ def test_an_unfinished_run_goes_on_with_the_defaults_that_it_was_begun_with(
 def test_a_finished_run_is_not_touched_by_that(tmp_path: Path, before: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connection.run.start.is_complete", lambda output, description: True)
     settings = shipped()
-    settings.OUTPUT, settings.MAX_TOKENS = tmp_path, 0
-    adopt_unfinished(settings, TRAINING_DEFAULTS | {"MAX_TOKENS": 0})
+    settings.OUTPUT = tmp_path
+    adopt_unfinished(settings, TRAINING_DEFAULTS)
     assert settings.MAX_TOKENS == 0
 
 
@@ -126,12 +127,14 @@ def run(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Run
     return start
 
 
-def as_format_1(output: Path) -> None:
-    """Rewrite a run of today as the version before wrote it: settings.json, and the fingerprints in its checkpoints."""
+def as_format_1(output: Path, without: str = "PATIENCE") -> None:
+    """Rewrite a run of today as a version before wrote it, which had a constant less and MAX_TOKENS at 128: settings.json, and
+    the fingerprints in its checkpoints."""
     path = output / "settings.json"
     description = json.loads(path.read_text(encoding="utf-8"))
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    description["constants"] = {name: description["constants"][name] for name in kept["constants"]}
+    names = kept["constants"].keys() - {without}
+    description["constants"] = {name: description["constants"][name] for name in names} | {"MAX_TOKENS": 128}
     old = {name: description[name] for name in kept} | {"format": 1}
     path.write_text(json.dumps(old), encoding="utf-8")
     for manifest in output.glob("checkpoints/*/MANIFEST.json"):
@@ -156,7 +159,9 @@ def test_an_unfinished_run_of_the_version_before_goes_on(run: Run, result: Calla
     shutil.rmtree(output / "checkpoints" / "step-00000004")
     as_format_1(output)
     run("--epochs=2")
-    assert "Going on after step 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Going on after step 2" in printed
+    assert "MAX_TOKENS: the unfinished run in OUTPUT goes on with 128, its default when it was begun (now 0)." in printed
     assert is_complete(output, read_description(output) or {})
     assert {name for name, content in result(output).items() if golden.get(name) != content} <= manifests(golden) | {
         "report.html"

@@ -202,9 +202,9 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path, 
     usage = collections.namedtuple("usage", "total used free")(10**9, 10**9, 9_999_999)
     monkeypatch.setattr(connection.disk.files.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(UserMistake, match=r"has 10 MB free, and the run will write about 10 MB\. Make room, or name"):
-        check_space(tmp_path / "new" / "run", data)
+        check_space(tmp_path / "new" / "run", 50)
     monkeypatch.setattr(connection.disk.files.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
-    check_space(tmp_path / "new" / "run", data)
+    check_space(tmp_path / "new" / "run", 50)
 
 
 def test_old_runs_are_set_aside_under_the_first_free_number(tmp_path: Path, data: Path) -> None:

@@ -18,7 +18,7 @@ from connection import UserMistake
 from connection.constants import KINDS, SCORING_KINDS
 from connection.encoder.folder import POOLINGS
 from connection.script import requirements
-from connection.script.settings import flag_of, read_constants, read_settings
+from connection.script.settings import Settings, flag_of, read_constants, read_settings
 from connection.training.losses import LOSSES
 
 SCRIPT = Path(script.__file__).resolve()
@@ -35,6 +35,10 @@ def refusal(*arguments: str, **constants: object) -> str:
         settings(*arguments, **constants)
     assert "\n" not in str(mistake.value)
     return str(mistake.value)
+
+
+def constants_of(settings: Settings) -> dict[str, object]:
+    return {name: value for name, value in vars(settings).items() if name.isupper()}
 
 
 def run(*arguments: str, python: tuple[str, ...] = (sys.executable,), code: str = "") -> subprocess.CompletedProcess:
@@ -95,7 +99,7 @@ def test_the_defaults_are_the_designs() -> None:
     assert plain == {
         "ENCODER": str(folder / "transformers/bert/bert-base-uncased"),
         "POOLING": "",
-        "MAX_TOKENS": 128,
+        "MAX_TOKENS": 0,
         "TRAIN_FILE": str(folder / "data/connections-train.csv"),
         "DEV_FILE": str(folder / "data/connections-dev.csv"),
         "TEST_FILE": str(folder / "data/connections-test.csv"),
@@ -145,10 +149,11 @@ def test_every_constant_is_a_flag() -> None:
             arguments = [flag_of(name) if value else flag_of(name).replace("--", "--no-", 1)]
         else:
             arguments = [flag_of(name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-        changed = vars(settings(*arguments))
+        changed = constants_of(settings(*arguments))
         expected = Path.cwd() / "other" if KINDS[name].is_path else value
         assert changed[name] == expected and type(changed[name]) is type(expected)
-        assert {key: x for key, x in changed.items() if key != name} == {k: x for k, x in vars(settings()).items() if k != name}
+        others = {key: x for key, x in constants_of(settings()).items() if key != name}
+        assert {key: x for key, x in changed.items() if key != name} == others
 
 
 def test_paths_start_at_the_script_for_constants_and_at_the_working_folder_for_flags(tmp_path: Path, monkeypatch) -> None:
@@ -188,7 +193,7 @@ def test_columns_and_separators() -> None:
         (["--separator", ", "], "--separator is ', '; it must be one character, or empty."),
         (["--score-column", "0"], "--score-column is '0'; it must be a column's number from 1 to 10,000, or its name."),
         (["--train-file", ""], "--train-file is ''; it must name a file."),
-        (["--max-tokens", "2"], "--max-tokens is 2; it must be at least 3 and at most 1,000,000."),
+        (["--max-tokens", "2"], "--max-tokens is 2; it must be 0, or at least 3 and at most 1,000,000."),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> None:
@@ -241,7 +246,7 @@ def test_an_edited_script(tmp_path: Path) -> None:
     path = tmp_path / "edited.py"
     path.write_text(edited, encoding="utf-8-sig")
     changed = read_settings(path, vars(script) | {"BATCH_SIZE": 32}, KINDS, ["--epochs", "2"])
-    assert (changed.BATCH_SIZE, changed.EPOCHS) == (32, 2) and list(vars(changed)) == CONSTANTS
+    assert (changed.BATCH_SIZE, changed.EPOCHS) == (32, 2) and list(constants_of(changed)) == CONSTANTS
     path.write_text(SOURCE.replace("EPOCHS = 4", "EPOCH = 4"), encoding="utf-8")
     with pytest.raises(UserMistake, match="The constant EPOCHS is missing at the top of the script: put it back"):
         _ = read_settings(path, vars(script), KINDS, []).EPOCHS
