@@ -226,6 +226,7 @@ def load(
     """The encoder on its device; train, dev and test as its token ids; the seconds that both took."""
     import numpy as np
 
+    from connection.encoder.device import move_checked
     from connection.encoder.preview import encoder_text, token_text
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
@@ -247,7 +248,7 @@ def load(
     train = datasets["train"]
     unknown = int((train.ids == encoder.tokenizer.unk_token_id).sum())
     print(token_text(np.diff(train.offsets), unknown, train.texts, train.cut, encoder.max_tokens))
-    return encoder.to(device), datasets, time.perf_counter() - began
+    return move_checked(encoder, device), datasets, time.perf_counter() - began
 
 
 def run_job(job: Job) -> None:

@@ -119,12 +119,15 @@ def check_encoder(folder: Path) -> None:
 
 def score_pair(settings: Settings, calibration: Calibration | None) -> None:
     """Print the similarity of SENTENCE1 and SENTENCE2."""
+    from connection.encoder.device import memory_errors_named
     from connection.use.scoring import pair_text
 
     for name in ("SENTENCE1", "SENTENCE2"):
         if not getattr(settings, name).strip():
             raise UserMistake(f"{name} is empty: a single pair needs both sentences, SENTENCE1 and SENTENCE2.")
-    print(pair_text(load(settings), settings.SENTENCE1, settings.SENTENCE2, calibration, settings.PRECISION))
+    encoder = load(settings)
+    with memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE):
+        print(pair_text(encoder, settings.SENTENCE1, settings.SENTENCE2, calibration, settings.PRECISION))
 
 
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
@@ -209,12 +212,13 @@ def read_layout(settings: Settings) -> Layout:
 
 def load(settings: Settings) -> ConnectionBert:
     """The encoder, on its device."""
-    from connection.encoder.device import prepare_device
+    from connection.encoder.device import memory_errors_named, move_checked, prepare_device
     from connection.encoder.preview import encoder_text
     from ConnectionBert import ConnectionBert
 
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
-    encoder = ConnectionBert.load(settings.ENCODER).to(device)
+    with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE):
+        encoder = move_checked(ConnectionBert.load(settings.ENCODER), device)
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
     return encoder
 

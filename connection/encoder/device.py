@@ -8,12 +8,20 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from connection import UserMistake
 from connection.encoder.packed.products import linear
+from connection.randomness import DEVICE_TRIAL, derive
 from connection.script.environment import usable_cpus
+
+if TYPE_CHECKING:
+    from ConnectionBert import ConnectionBert
+
+MOST_DIFFERENCE = 1e-3  # between a device's vectors and the CPU's; rounding makes about 1e-6, TF32 about 1e-4
 
 
 def prepare_device(wanted: str, precision: str, threads: int) -> torch.device:
@@ -47,6 +55,35 @@ def pick_device(wanted: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserMistake('DEVICE is "mps", but torch finds no Apple graphics processor here. Set DEVICE = "auto".')
     return device
+
+
+def move_checked(encoder: ConnectionBert, device: torch.device) -> ConnectionBert:
+    """Move an encoder to its device, and check that it gives the CPU's vectors there.
+
+    Raises UserMistake where they are further apart than MOST_DIFFERENCE: a driver or a version of torch that computes
+    wrongly would otherwise train and choose the wrong weights without a word.
+    """
+    if device.type == "cpu":
+        return encoder.to(device)
+    expected = _trial_vectors(encoder)
+    found = _trial_vectors(encoder.to(device))
+    difference = float(np.abs(found - expected).max())
+    if not difference <= MOST_DIFFERENCE:
+        raise UserMistake(
+            f"DEVICE: {describe_device(device)} gives other vectors than the CPU (up to {difference:.2g} apart where they have "
+            f'length 1): torch {torch.__version__} computes wrongly there. Set DEVICE = "cpu", or install another torch.'
+        )
+    return encoder
+
+
+def _trial_vectors(encoder: ConnectionBert) -> np.ndarray:
+    """Embeddings (8, H), scaled to length 1, of sentences of 3 to 60 tokens, some of them equally long."""
+    pieces, sentences = encoder.bert.config.vocab_size, []
+    for row, length in enumerate((3, 7, 7, 12, 25, 25, 41, 60)):
+        places = np.arange(min(length, encoder.max_tokens))
+        sentences.append((derive(0, DEVICE_TRIAL, row, places) % np.uint64(pieces)).astype(np.int32))
+    vectors = encoder.encode_tokens(sentences)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def describe_device(device: torch.device) -> str:

@@ -27,13 +27,15 @@ def packed_attention(
     """Scaled dot-product attention (Vaswani et al., 2017) of each packed sentence within itself.
 
     query, key, value: (1, heads, T, d). sentence_groups: (length, count) of each run of equally long sentences; a run
-    is one batch without padding, so no mask is needed. Returns (1, T, heads, d), and no attention weights.
+    is one batch without padding, so no mask is needed. Its parts are made contiguous: torch 2.11 on MPS gave wrong values for
+    others (pytorch issue 181133). Returns (1, T, heads, d), and no attention weights.
     """
     attended, start = [], 0
     for length, count in sentence_groups:
         end = start + length * count
         # (1, heads, T, d) → (count, heads, length, d)
-        q, k, v = (x[0, :, start:end].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value))
+        parts = (x[0, :, start:end].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value))
+        q, k, v = (part.contiguous() for part in parts)
         states = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
         attended.append(states.transpose(1, 2).flatten(0, 1))  # (count · length, heads, d)
         start = end
