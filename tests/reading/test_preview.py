@@ -62,6 +62,14 @@ def test_trying_a_step_changes_nothing(tiny_encoder: Path, sentence_factory: Cal
     assert all(torch.equal(weight, before[name]) and weight.grad is None for name, weight in encoder.named_parameters())
 
 
+def test_a_step_can_be_tried_with_frozen_embeddings(tiny_encoder: Path, sentence_factory: Callable) -> None:
+    encoder, sentences = ConnectionBert.load(tiny_encoder), sentence_factory(8)
+    encoder.bert.embeddings.requires_grad_(False)
+    dataset = ConnectionDataset(sentences[:4], sentences[4:], [0.5] * 4, encoder.tokenize)
+    loader = epoch_loader(dataset, 4, seed=1, epoch=1)
+    assert 0 < tried_seconds_per_token(encoder, loader, lambda batch: encoder(batch).square().mean()) < 1
+
+
 def test_the_time_is_that_of_steps_and_evaluations() -> None:
     assert time_text(1000, 0.5, 5, 20.0).startswith("This will take about 0:10:00: 1,000 steps of 0.5 s, and 5 evaluations")
 

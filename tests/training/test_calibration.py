@@ -78,3 +78,15 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="utf-8")
     with pytest.raises(UserMistake, match=rf"{FILE} is n"):
         Calibration.load(tmp_path)
+
+
+def test_means_that_fall_by_rounding_are_read_again(tmp_path: Path) -> None:
+    """400 pairs that are nearly one: the mean x of a step may fall below the one before by the last bit."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        similarities = np.round(0.7 + random.integers(0, 40, 400) * np.spacing(0.7), 17)
+        fitted = Calibration.fit(similarities, random.random(400), (0, 5))
+        assert fitted is not None
+        assert np.all(np.diff(fitted.similarities) >= 0) and np.all(np.diff(fitted.scores) >= 0)
+    (tmp_path / FILE).write_text(json.dumps(fitted.as_json()), encoding="utf-8")
+    assert Calibration.load(tmp_path) is not None

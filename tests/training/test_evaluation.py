@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import connection.training.evaluation
 from connection.training.correlations import average_precision, best_threshold, pearson, spearman
 from connection.training.evaluation import Evaluation, evaluate
 from connection.training.losses.cosine import cosine_loss
@@ -191,3 +192,47 @@ def test_thresholds_and_average_precision_are_those_of_scikit_learn(digits: int)
 def test_all_matches_are_found_by_a_cut_below_all() -> None:
     best = best_threshold(np.array([0.5, 0.2]), np.array([True, True]))
     assert best.recall == best.precision == 1 and best.threshold <= 0.2
+
+
+def test_pairs_of_one_sentence_are_ties(encoder: ConnectionBert, sentence_factory: Callable[..., list[str]]) -> None:
+    """The float64 cosine of equal vectors takes several values around 1: their order would be noise."""
+    first = sentence_factory(60)
+    second = first[:20] + sentence_factory(40, 9)
+    scores = [1.0] * 20 + [i / 80 for i in range(40)]
+    dataset = ConnectionDataset(first, second, scores, encoder.tokenize)
+    evaluation = evaluate(encoder, dataset, cosine_loss)
+    assert set(evaluation.similarities[:20]) == {1.0}
+    vectors = torch.from_numpy(encoder.encode([*first, *second])).double()
+    exact = torch.nn.functional.cosine_similarity(vectors[:60], vectors[60:]).numpy()
+    np.testing.assert_allclose(evaluation.similarities, exact, atol=1e-12)
+    exact[:20] = 1
+    assert evaluation.spearman == spearman(exact.round(12), np.array(scores))
+
+
+def test_blocks_change_nothing_but_memory(
+    encoder: ConnectionBert, texts: tuple[list[str], list[str], list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, sizes = ConnectionDataset(*texts, encoder.tokenize), []
+
+    def seen_loss(embeddings: tuple[torch.Tensor, ...], scores: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(scores))
+        return cosine_loss(embeddings, scores)
+
+    whole = evaluate(encoder, dataset, seen_loss, loss_rows=len(dataset))
+    assert sizes == [len(dataset)]
+    sizes.clear()
+    monkeypatch.setattr(connection.training.evaluation, "BLOCK", 7)
+    parts = evaluate(encoder, dataset, seen_loss, loss_rows=3)
+    assert set(sizes) <= {1, 2, 3} and sum(sizes) == len(dataset)
+    assert np.array_equal(whole.similarities, parts.similarities)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
+
+
+def test_the_loss_of_a_set_is_the_mean_over_its_steps(
+    encoder: ConnectionBert, texts: tuple[list[str], list[str], list[float]]
+) -> None:
+    """A loss that depends on the rows beside it, as in-batch negatives do, must be in the units of the training."""
+    dataset = ConnectionDataset(*texts, encoder.tokenize)
+    evaluation = evaluate(encoder, dataset, lambda embeddings, scores: torch.tensor(float(len(scores))), loss_rows=16)
+    full, rest = divmod(len(dataset), 16)
+    assert evaluation.loss == pytest.approx((full * 16 * 16 + rest * rest) / len(dataset))

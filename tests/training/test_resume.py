@@ -16,6 +16,7 @@ import torch
 
 import bertFineTuningWithConnectionData as script
 import connection.disk.checkpoints
+import connection.training.evaluation
 import connection.training.losses.cosine
 import connection.training.resume
 from connection import UserMistake
@@ -353,3 +354,36 @@ def test_weights_are_written_as_safetensors_writes_them(bert_factory: Callable) 
     assert ours == theirs
     with pytest.raises(TypeError, match="float16"):
         list(safetensors_chunks({"x": torch.zeros(2, dtype=torch.float16)}))
+
+
+def test_a_start_that_goes_on_keeps_the_figures_of_the_machine_on_which_it_began(
+    snapshots: list[Path], train: Train, monkeypatch: pytest.MonkeyPatch, assert_same: Callable, result: Result
+) -> None:
+    *stopped, whole = snapshots
+    golden, real, calls = result(whole), connection.training.evaluation.evaluate, []
+
+    def elsewhere(encoder: ConnectionBert, *arguments: object, **named: object) -> object:
+        evaluation = real(encoder, *arguments, **named)
+        calls.append(evaluation)
+        return evaluation
+
+    monkeypatch.setattr(connection.training.evaluation, "evaluate", elsewhere)
+    train(stopped[4].name, checkpoints_per_epoch=1000)
+    assert_same(stopped[4], golden)
+    evaluations = sum(1 for line in (whole / "metrics.jsonl").read_text(encoding="utf-8").splitlines() if "split" in line)
+    assert len(calls) < evaluations + 2  # neither dev nor test was evaluated before the first step again
+
+
+def test_a_checkpoint_of_the_version_before_has_none_and_they_are_computed(
+    snapshots: list[Path], train: Train, result: Result
+) -> None:
+    *stopped, whole = snapshots
+    golden = result(whole)
+    for folder in (stopped[4] / "checkpoints").iterdir():
+        (folder / "before.safetensors").unlink()
+        manifest = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))
+        del manifest["files"]["before.safetensors"]
+        (folder / "MANIFEST.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    train(stopped[4].name, checkpoints_per_epoch=1000)
+    found = result(stopped[4])
+    assert found["summary.json"] == golden["summary.json"] and found["predictions-test.csv"] == golden["predictions-test.csv"]

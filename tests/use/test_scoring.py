@@ -256,3 +256,20 @@ def test_vectors_that_are_not_finite_are_told(score: Score, run_folder: Path, tm
     with pytest.raises(UserMistake, match="vectors that are not finite, first for the pair on line 2"):
         score()
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("sentences", [("", ""), ("a cat", ""), (" ", "a cat")])
+def test_a_flag_for_a_sentence_counts_whatever_its_text(run_folder: Path, tmp_path: Path, sentences: tuple[str, str]) -> None:
+    """--sentence1 "$A" --sentence2 "$B" with both empty is no wish to score PAIRS_FILE."""
+    first, second = sentences
+    flags = [f"--encoder={run_folder / 'best'}", f"--output-file={tmp_path / 'x.csv'}"]
+    with pytest.raises(UserMistake, match=r"SENTENCE[12] is empty: a single pair needs both"):
+        script.main([*flags, f"--sentence1={first}", f"--sentence2={second}"])
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_equal_sentences_have_similarity_1(score: Score, tmp_path: Path, pairs_files: dict[str, Path]) -> None:
+    table = pd.read_csv(pairs_files["test"])
+    table["sentence2"] = table["sentence1"]
+    table.to_csv(tmp_path / "twins.csv", index=False)
+    assert {row["similarity"] for row in score(pairs_file=tmp_path / "twins.csv")} == {"1"}
