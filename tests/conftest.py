@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-collect_ignore = ["fault_driver.py"]  # a script, which test_faults.py runs
+collect_ignore = ["fault_driver.py", "warm.py"]  # scripts, which tests run
 CLOCKS = ("time", "seconds", "_seconds", "_per_second", "_bytes")
 
 torch.set_num_threads(1)  # two threads that wait for a busy core make a tiny model 200 times slower
