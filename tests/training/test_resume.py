@@ -30,36 +30,50 @@ Train = Callable[..., Path]
 Result = Callable[[Path], dict[str, object]]
 
 
-@pytest.fixture
-def train(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Train:
-    """Run the script on tiny files, evaluating and saving in mid-epoch; returns OUTPUT. Dropout is 0.1."""
+def trainer(folder: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Train:
+    """Runs the script on tiny files, evaluating and saving in mid-epoch; returns OUTPUT, in `folder`. Dropout is 0.1."""
 
     def run(output: str = "run", **changes: object) -> Path:
         flags = {f"{name}_file": path for name, path in pairs_files.items()}
-        flags |= {"encoder": tiny_encoder, "output": tmp_path / output, "epochs": 2, "batch_size": 8, "device": "cpu"}
+        flags |= {"encoder": tiny_encoder, "output": folder / output, "epochs": 2, "batch_size": 8, "device": "cpu"}
         flags |= {"learning_rate": 3e-3, "evaluations_per_epoch": 3, "checkpoints_per_epoch": 2}
         flags |= changes
         assert script.main([f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]) == 0
-        return tmp_path / output
+        return folder / output
 
     return run
 
 
 @pytest.fixture
-def snapshots(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """OUTPUT of a run as it lay after each of its checkpoints, one a step, and last the whole."""
+def train(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Train:
+    return trainer(tmp_path, tiny_encoder, pairs_files)
+
+
+@pytest.fixture(scope="module")
+def all_snapshots(
+    tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]
+) -> tuple[Path, list[str]]:
+    """A folder, and the names in it of OUTPUT of a run as it lay after each checkpoint, one a step, and last of the whole."""
+    folder = tmp_path_factory.mktemp("snapshots")
     write = Checkpoints.write
     taken = []
 
     def write_and_copy(self: Checkpoints, step: int, *arguments: object) -> None:
         write(self, step, *arguments)
-        taken.append(tmp_path / f"after-{step}")
-        shutil.copytree(self.folder.parent, taken[-1])
+        taken.append(f"after-{step}")
+        shutil.copytree(self.folder.parent, folder / taken[-1])
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "write", write_and_copy)
-        taken.append(train(checkpoints_per_epoch=1000))
-    return taken
+        taken.append(trainer(folder, tiny_encoder, pairs_files)(checkpoints_per_epoch=1000).name)
+    return folder, taken
+
+
+@pytest.fixture
+def snapshots(all_snapshots: tuple[Path, list[str]], tmp_path: Path) -> list[Path]:
+    """The test's own copies of them."""
+    folder, names = all_snapshots
+    return [Path(shutil.copytree(folder / name, tmp_path / name)) for name in names]
 
 
 def test_going_on_from_every_step_ends_at_the_same_bytes(
