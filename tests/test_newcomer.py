@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import runs
 import warm
 
 import bertFineTuningWithConnectionData as script
@@ -33,8 +34,9 @@ def start(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> S
         flags = (
             {"encoder": tiny_encoder, "output": tmp_path / "run", "epochs": 1, "device": "cpu", "threads": 1} | files | changes
         )
-        arguments = [SCRIPT, *(f"--{name.replace('_', '-')}={value}" for name, value in flags.items())]
-        return warm.start(arguments, cwd=tmp_path, env=os.environ | {"NO_COLOR": "1"}, terminal=terminal, cold=cold)
+        return warm.start(
+            [SCRIPT, *runs.flags(**flags)], cwd=tmp_path, env=os.environ | {"NO_COLOR": "1"}, terminal=terminal, cold=cold
+        )
 
     return run
 

@@ -214,10 +214,10 @@ def become(request: dict, streams: list[int]) -> None:
 
 
 def run_as_main(arguments: list[str]) -> None:
-    """What `python ARGUMENTS` does once Python has started. The project's modules are those beside the script."""
+    """What `python ARGUMENTS` does once Python has started. In a copy of the project, the project's modules are the copy's."""
     file, *flags = arguments
     folder = Path.cwd() if file == "-c" else Path(file).resolve().parent
-    if folder != ROOT:
+    if folder != ROOT and (folder / "connection").is_dir():  # a copy of the project
         for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
             del sys.modules[name]
     sys.path[0] = str(folder)
