@@ -18,7 +18,7 @@ train: .venv/installed
 	$(BIN)/python bertFineTuningWithConnectionData.py $$flags $(FLAGS)
 
 test: .venv/installed-for-tests $(EMBEDDED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/installed-for-tests $(EMBEDDED)
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -1,116 +1,23 @@
-"""A tiny BERT, made on the spot, and pairs for it: the tests need no download and no GPU."""
+"""Fixtures: files for the tiny encoder of tests/runs.py, a finished run, and where the real ones lie, if they do."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import safetensors.torch
+import runs
 import torch
-from transformers import BertConfig, BertModel
+from transformers import BertModel
+
+import bertFineTuningWithConnectionData as script
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-collect_ignore = ["fault_driver.py", "mutations.py"]  # scripts
-CLOCKS = ("time", "seconds", "_seconds", "_per_second", "_bytes")
+collect_ignore = ["fault_driver.py", "mutations.py", "warm.py"]  # scripts, which tests or people run
 
 torch.set_num_threads(1)  # two threads that wait for a busy core make a tiny model 200 times slower
-
-WORDS = """
-    a the man woman cat dog child bird is was not never eating sleeping running red blue big small two three five
-""".split()
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, ".", "?", *"abcdefghijklmnopqrstuvwxyz", "##s", "##ing"]
-
-
-def make_bert(seed: int = 0, **changes: object) -> BertModel:
-    """A BERT of 2 layers with random weights, none of them at its initial 0 or 1; dropout 0.1 unless changed."""
-    settings = {
-        "vocab_size": len(VOCABULARY),
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 64,
-    }
-    torch.manual_seed(seed)
-    bert = BertModel(BertConfig(**settings | changes))
-    with torch.no_grad():
-        for weight in bert.parameters():
-            weight.add_(torch.randn_like(weight) * 0.1)
-    return bert.eval()
-
-
-def write_encoder(folder: Path, bert: BertModel, vocabulary: list[str] = VOCABULARY) -> Path:
-    """A plain BERT's folder with the three files that a person downloads by hand, the weights as safetensors."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {key: value for key, value in bert.config.to_dict().items() if not key.startswith("_")}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    safetensors.torch.save_file({n: w.detach().clone() for n, w in bert.named_parameters()}, folder / "model.safetensors")
-    return folder
-
-
-def make_sentences(count: int, seed: int = 0) -> list[str]:
-    """Sentences of 1 to 14 words of the tiny vocabulary."""
-    random = np.random.default_rng(seed)
-    return [" ".join(random.choice(WORDS, size=random.integers(1, 15))) + "." for _ in range(count)]
-
-
-def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
-    """A CSV of pairs that can be learned: the score says what share of their words two sentences have in common."""
-    random = np.random.default_rng(seed)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["sentence1", "sentence2", "score"])
-        for sentence in make_sentences(count, seed):
-            words = sentence.strip(".").split()
-            kept = [
-                word if random.random() < share else str(random.choice(WORDS)) for share in [random.random()] for word in words
-            ]
-            shared = len(set(words) & set(kept)) / len(set(words) | set(kept))
-            writer.writerow([sentence, " ".join(kept) + "?", round(5 * shared, 2)])
-    return path
-
-
-def without_clocks(value: object) -> object:
-    """JSON as it was, without the fields that a clock or the machine's memory decides."""
-    if isinstance(value, dict):
-        return {name: without_clocks(x) for name, x in value.items() if not name.endswith(CLOCKS)}
-    return [without_clocks(x) for x in value] if isinstance(value, list) else value
-
-
-def report_shown(page: str) -> object:
-    """What a report shows, without clocks and without the name of OUTPUT."""
-    shown = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
-    del shown["folder"], shown["constants"]["OUTPUT"]
-    return without_clocks(shown)
-
-
-def run_result(output: Path) -> dict[str, object]:
-    """All that a run leaves, by path: bytes, but JSON without its clocks, and without the manifests' sums of those."""
-    found = {}
-    for path in sorted(output.rglob("*")):
-        name = path.relative_to(output).as_posix()
-        if path.name in ("state.json", "summary.json"):
-            found[name] = without_clocks(json.loads(path.read_text(encoding="utf-8")))
-        elif path.name == "metrics.jsonl":
-            found[name] = [without_clocks(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-        elif path.name == "report.html":
-            found[name] = report_shown(path.read_text(encoding="utf-8"))
-        elif path.name == "MANIFEST.json":
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            found[name] = {**manifest, "files": {file: x for file, x in manifest["files"].items() if file != "state.json"}}
-        elif path.name != "settings.json":  # which names OUTPUT
-            found[name] = path.read_bytes() if path.is_file() else None
-    return found
+os.environ["OMP_NUM_THREADS"] = "1"  # in what tests start, too
 
 
 @pytest.fixture(scope="session")
@@ -118,13 +25,13 @@ def pairs_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """train.csv, dev.csv and test.csv with 60, 40 and 40 pairs for the tiny encoder."""
     folder = tmp_path_factory.mktemp("pairs")
     counts = {"train": 60, "dev": 40, "test": 40}
-    return {name: write_pairs(folder / f"{name}.csv", count, seed) for seed, (name, count) in enumerate(counts.items())}
+    return {name: runs.write_pairs(folder / f"{name}.csv", count, seed) for seed, (name, count) in enumerate(counts.items())}
 
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny plain BERT."""
-    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", make_bert())
+    return runs.write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", runs.make_bert())
 
 
 @pytest.fixture(scope="session")
@@ -145,41 +52,42 @@ def minilm() -> Path:
     return folder
 
 
-# Tests cannot import this file (pytest runs with --import-mode=importlib); they ask for its functions as fixtures.
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Path:
+    """OUTPUT of a finished run of 2 epochs, 8 pairs a step. It is only read: a test that changes it copies it."""
+    output = tmp_path_factory.mktemp("finished") / "run"
+    runs.run_script(script, *runs.file_flags(pairs_files), encoder=tiny_encoder, output=output, **runs.FINISHED)
+    return output
+
+
+# The functions of tests/runs.py, for tests that ask for them as fixtures; it can be imported as well.
 
 
 @pytest.fixture(scope="session")
 def bert_factory() -> Callable[..., BertModel]:
-    return make_bert
+    return runs.make_bert
 
 
 @pytest.fixture(scope="session")
 def encoder_writer() -> Callable[..., Path]:
-    return write_encoder
+    return runs.write_encoder
 
 
 @pytest.fixture(scope="session")
 def sentence_factory() -> Callable[..., list[str]]:
-    return make_sentences
+    return runs.make_sentences
 
 
 @pytest.fixture(scope="session")
 def pairs_writer() -> Callable[..., Path]:
-    return write_pairs
+    return runs.write_pairs
 
 
 @pytest.fixture(scope="session")
 def result() -> Callable[[Path], dict[str, object]]:
-    return run_result
+    return runs.run_result
 
 
 @pytest.fixture(scope="session")
 def assert_same() -> Callable[[Path, dict[str, object]], None]:
-    """Whether OUTPUT holds what a golden run's `result` says, and nothing beside."""
-
-    def compare(output: Path, golden: dict[str, object]) -> None:
-        found = run_result(output)
-        assert found.keys() == golden.keys()
-        assert [name for name in golden if found[name] != golden[name]] == []
-
-    return compare
+    return runs.assert_same

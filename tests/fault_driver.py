@@ -23,13 +23,17 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import conftest
+import runs
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bertFineTuningWithConnectionData as script
 from connection.disk import durable
 from connection.script.running import run_script
 
 importlib.import_module("connection.training.resume")  # with all that the script imports later, so that no fork has to
+torch.set_num_threads(1)
 ACTIONS = ("kill", "power", "short", "full", "ENOSPC", "EIO", "EACCES", "EFBIG")
 
 
@@ -105,7 +109,7 @@ def cases(folder: Path, flags: list[str], action: str, points: Iterable[int], re
     log, told = folder / "log.txt", folder / "told.txt"
     if start([*flags, f"--output={folder / 'golden' / 'run'}"], log):
         raise SystemExit(log.read_text(encoding="utf-8"))
-    wanted = conftest.run_result(folder / "golden" / "run")
+    wanted = runs.run_result(folder / "golden" / "run")
     output = folder / "case" / "run"
     for point in points:
         shutil.rmtree(output.parent, ignore_errors=True)
@@ -115,7 +119,7 @@ def cases(folder: Path, flags: list[str], action: str, points: Iterable[int], re
         for number in range(recoveries):
             start([*flags, f"--output={output}"], log, Fault(action, 1 + (7 * point + 11 * number) % 60, told))
         again = start([*flags, f"--output={output}"], log)
-        found = conftest.run_result(output)
+        found = runs.run_result(output)
         yield {
             "action": action,
             "point": point,

@@ -6,18 +6,20 @@ What installs, fetches, tests or measures is not run but checked in another way:
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm
 from packaging.requirements import Requirement
 
 import bertFineTuningWithConnectionData as script
@@ -112,9 +114,14 @@ def check_tests(options: str) -> None:
 
 def check_measurement(file: str, options: str) -> None:
     """A measurement takes minutes or hours; its script is there and knows these flags."""
-    told = subprocess.run([sys.executable, file, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert set(re.findall(r"--[a-z-]+", options)) <= flags_of_measurement(file), options
+
+
+@functools.cache
+def flags_of_measurement(file: str) -> set[str]:
+    told = warm.run([ROOT / file, "--help"])
     assert told.returncode == 0, told.stderr
-    assert set(re.findall(r"--[a-z-]+", options)) <= set(re.findall(r"--[a-z-]+", told.stdout)), options
+    return set(re.findall(r"--[a-z-]+", told.stdout))
 
 
 CHECKED: dict[str, Callable[..., None]] = {
@@ -147,8 +154,7 @@ class Reader:
 
     def __init__(self, project: Path, *, same_encoder: bool):
         self.project, self.same_encoder = project, same_encoder
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "2" if same_encoder else "1", "PYTHONUTF8": "1"}
+        self.environment = os.environ | {"OMP_NUM_THREADS": "2" if same_encoder else "1", "PYTHONUTF8": "1"}
         self.printed, self.refused = "", False  # by the last command
         self.told: list[str] = []  # by each block of Python
 
@@ -162,7 +168,7 @@ class Reader:
             elif block.sets_constants:
                 self.edit(block.text)
             elif block.language == "python" and has_its_packages(block):
-                self.run([sys.executable, "-c", block.text], block)
+                self.run(["python", "-c", block.text], block)
                 self.told.append(self.printed)
             elif block.language == "text":
                 self.compare(block)
@@ -171,16 +177,7 @@ class Reader:
     def run(self, command: str | list[str], block: Block) -> None:
         """Run a command. One that is refused (status 2) must be followed by the text that it is refused with."""
         assert not self.refused, f"{block.where}: refused before it: {self.printed}"
-        done = subprocess.run(
-            command,
-            shell=isinstance(command, str),
-            cwd=self.project,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
+        done = warm.run(python_words(command), cwd=self.project, env=self.environment, cold=self.same_encoder)
         assert done.returncode in (0, 2) and "Traceback" not in done.stderr, f"{block.where}: {done.stderr}"
         self.refused = done.returncode == 2
         self.printed = (done.stdout + done.stderr).replace(f"{self.project}{os.sep}", "").replace("\\", "/")
@@ -207,6 +204,15 @@ class Reader:
             return False
         figures = [[float(figure) for figure in _FIGURE.findall(line)] for line in (shown, printed)]
         return not self.same_encoder or figures[0] == pytest.approx(figures[1], abs=0.05)
+
+
+def python_words(command: str | list[str]) -> list[str]:
+    """What stands after `python` in a command, which must ask nothing of the shell but to part its words."""
+    if isinstance(command, str):
+        assert not set(command) & set("$`*?[]{}()<>|&;~#!\\\n"), command
+        command = shlex.split(command)
+    assert command[0] == "python", command
+    return command[1:]
 
 
 def has_its_packages(block: Block) -> bool:

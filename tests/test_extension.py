@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import warm
 from transformers import RobertaConfig, RobertaModel
 
 import bertFineTuningWithConnectionData as script
@@ -108,10 +109,10 @@ def test_a_loss_a_format_and_a_family_are_one_file_and_one_line_each(
         files[name].write_text(path.read_text(encoding="utf-8").replace(",", "|"), encoding="utf-8")
     flags = [f"--{name}-file={path}" for name, path in files.items()]
     flags += [f"--encoder={roberta}", "--loss=absolute", f"--output={tmp_path / 'run'}", "--epochs=1", "--max-tokens=40"]
-    command = [sys.executable, "bertFineTuningWithConnectionData.py"]
-    shown = subprocess.run([*command, "--help"], cwd=project, capture_output=True, encoding="utf-8", check=True).stdout
+    command = project / "bertFineTuningWithConnectionData.py"
+    shown = warm.run([command, "--help"], cwd=project).stdout
     assert "{absolute,cosine}" in shown and "absolute: the distance" in " ".join(shown.split())
-    run = subprocess.run([*command, *flags], cwd=project, capture_output=True, encoding="utf-8", check=False)
+    run = warm.run([command, *flags], cwd=project)
     assert run.returncode == 0, run.stderr
     assert "MAX_TOKENS 40 is more than the encoder has positions for: 39 is used." in run.stdout
     code = "import numpy, sys; from ConnectionBert import ConnectionBert; "
@@ -119,7 +120,7 @@ def test_a_loss_a_format_and_a_family_are_one_file_and_one_line_each(
     code += "encoder.by_hand = False; numpy.save(sys.argv[2], [a, encoder.encode(sys.argv[3:])])"
     sentences = ["a cat is sleeping.", "the man was eating two red birds."]
     vectors = tmp_path / "vectors.npy"
-    subprocess.run([sys.executable, "-c", code, tmp_path / "run" / "best", vectors, *sentences], cwd=project, check=True)
+    assert warm.run(["-c", code, tmp_path / "run" / "best", vectors, *sentences], cwd=project).returncode == 0
     ours, with_their_layers = np.load(vectors)
     theirs = their_vectors(tmp_path / "run" / "best", sentences)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)

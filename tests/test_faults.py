@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import warm
 
 import bertFineTuningWithConnectionData as script
 from connection.script.interruption import stoppable
@@ -42,8 +43,7 @@ def flags(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_wr
 
 def drive(folder: Path, flags: list[str], *more: object) -> list[dict]:
     """The cases of tests/fault_driver.py, each of which ended well."""
-    command = [sys.executable, DRIVER, folder, json.dumps(flags), *map(str, more)]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=SCRIPT.parent)
+    done = warm.run([DRIVER, folder, json.dumps(flags), *more])
     assert done.returncode == 0, done.stdout + done.stderr
     cases = [json.loads(line) for line in done.stdout.splitlines()]
     for case in cases:
@@ -86,12 +86,6 @@ def test_five_starts_are_killed_one_after_the_other_and_the_sixth_ends_the_same(
 LONGER = ["--epochs=20", "--checkpoints-per-epoch=1"]
 
 
-def heeding_signals() -> None:
-    """Before a process starts: a shell's background job ignores SIGINT, nohup SIGHUP, and so would what they start."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory, flags: list[str], result: Callable) -> dict[str, object]:
     """What an undisturbed run with the flags LONGER leaves."""
@@ -106,14 +100,12 @@ def output(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def launch(flags: list[str], output: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+def launch(flags: list[str], output: Path) -> Iterator[Callable[..., warm.Process]]:
     """Start the real script in a process of its own, as `golden` was."""
     processes = []
 
-    def run(*more: str, preexec: Callable = heeding_signals) -> subprocess.Popen:
-        command = [sys.executable, str(SCRIPT), *flags, *LONGER, f"--output={output}", *more]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        processes.append(subprocess.Popen(command, **pipes, text=True, encoding="utf-8", preexec_fn=preexec))
+    def run(*more: str, **options: object) -> warm.Process:
+        processes.append(warm.start([SCRIPT, *flags, *LONGER, f"--output={output}", *more], **options))
         return processes[-1]
 
     yield run
@@ -134,13 +126,13 @@ def again(flags: list[str], output: Path, capsys: pytest.CaptureFixture) -> Call
     return run
 
 
-def finish(process: subprocess.Popen, status: int = 0) -> tuple[str, str]:
+def finish(process: warm.Process, status: int = 0) -> tuple[str, str]:
     told = process.communicate(timeout=100)
     assert process.returncode == status and "Traceback" not in told[1], told
     return told
 
 
-def wait_for(process: subprocess.Popen, start: str) -> None:
+def wait_for(process: warm.Process, start: str) -> None:
     """Read what it prints up to a line that starts so; it is killed if none comes in 100 s."""
     guard = threading.Timer(100, process.kill)
     guard.start()
@@ -226,10 +218,8 @@ sys.exit(run_script(main))
 """
 
 
-def hold(after: float, preexec: Callable = heeding_signals) -> subprocess.Popen:
-    code = HELD.format(after=after)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code], **pipes, cwd=SCRIPT.parent, preexec_fn=preexec)
+def hold(after: float, **options: object) -> warm.Process:
+    return warm.start(["-c", HELD.format(after=after)], **options)
 
 
 def test_a_second_signal_ends_the_process_on_the_spot() -> None:
@@ -248,7 +238,7 @@ def test_a_second_signal_ends_the_process_on_the_spot() -> None:
 
 def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored() -> None:
     """As under nohup."""
-    process = hold(after=0, preexec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process = hold(after=0, ignoring=[signal.SIGHUP])
     wait_for(process, "held")
     process.send_signal(signal.SIGHUP)
     time.sleep(0.3)
@@ -287,7 +277,7 @@ def test_a_closed_terminal_saves_and_ends(output: Path, flags: list[str], again:
     pty = pytest.importorskip("pty")
     child, terminal = pty.fork()
     if not child:
-        heeding_signals()
+        warm.heed_signals()
         os.execv(sys.executable, [sys.executable, SCRIPT, *flags, *LONGER, f"--output={output}"])
     shown = b""
     while b"======== Epoch 2 /" not in shown:
@@ -302,9 +292,8 @@ def test_a_limit_on_the_size_of_files_is_one_sentence(
     output: Path, launch: Callable, again: Callable, golden: dict, assert_same: Callable, tiny_encoder: Path
 ) -> None:
     """It lets the weights through, and not the moments, which are twice as large."""
-    resource = pytest.importorskip("resource")
     limit = (tiny_encoder / "model.safetensors").stat().st_size * 3 // 2
-    _, err = finish(launch(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))), 2)
+    _, err = finish(launch(largest_file=limit), 2)
     assert err.startswith(f"{output / 'checkpoints' / 'step-00000003'} cannot be written: File too large. A checkpoint needs")
     assert not list((output / "checkpoints").iterdir())
     again()
@@ -323,11 +312,10 @@ def in_namespace(commands: str, *arguments: object) -> subprocess.CompletedProce
 
 
 FULL_DISK = """
-import subprocess, sys
-disk, *command = sys.argv[1:]
-def run():
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-process = run()
+import os, shutil, sys
+import warm
+disk, kept, *command = sys.argv[1:]
+process = warm.start(command)
 while not process.stdout.readline().startswith("======== Epoch 3 /"): pass
 with open(disk + "/filler", "wb", buffering=0) as file:
     try:
@@ -335,8 +323,10 @@ with open(disk + "/filler", "wb", buffering=0) as file:
     except OSError: pass
 process.stdout.read()
 print(process.wait(), process.stderr.read(), end="")
-_, err = run().communicate()
-print(err, end="")
+print(warm.run(command).stderr, end="")
+os.remove(disk + "/filler")
+assert warm.run(command).returncode == 0
+shutil.copytree(disk + "/run", kept)
 """
 
 
@@ -345,12 +335,11 @@ def test_a_full_disk_is_one_sentence_and_the_next_start_ends_the_same(
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = [sys.executable, SCRIPT, *flags, *LONGER, f"--output={disk / 'run'}"]
     done = in_namespace(
-        'mount -t tmpfs -o size=16m tmpfs "$1"; kept="$2"; python="$3"; code="$4"; disk="$1"; shift 4\n'
-        '"$python" -c "$code" "$disk" "$@"; rm "$disk/filler"; "$@" > /dev/null; cp -r "$disk/run" "$kept"',
-        *(disk, tmp_path / "kept", sys.executable, FULL_DISK),
-        *command,
+        'mount -t tmpfs -o size=16m tmpfs "$1"; python="$2"; code="$3"; disk="$1"; shift 3; cd tests\n'
+        '"$python" -c "$code" "$disk" "$@"',
+        *(disk, sys.executable, FULL_DISK, tmp_path / "kept"),
+        *(SCRIPT, *flags, *LONGER, f"--output={disk / 'run'}"),
     )
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()

@@ -13,40 +13,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import runs
+import warm
 
 import bertFineTuningWithConnectionData as script
 
 SCRIPT = Path(script.__file__).resolve()
-Start = Callable[..., subprocess.Popen]
+Start = Callable[..., "warm.Process | subprocess.Popen"]
 
 
 @pytest.fixture
 def start(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Start:
-    """Start the script with flags given as keywords; its output is piped, as into a file, or goes to `terminal`."""
+    """Start the script with flags given as keywords; its output is piped, as into a file, or goes to `terminal`.
 
-    def run(terminal: int | None = None, **changes: object) -> subprocess.Popen:
+    cold: in a Python of its own that starts from nothing, rather than in a fork of one that has torch.
+    """
+
+    def run(terminal: int | None = None, cold: bool = False, **changes: object) -> warm.Process | subprocess.Popen:
         files = {f"{name}_file": path for name, path in pairs_files.items()}
         flags = (
             {"encoder": tiny_encoder, "output": tmp_path / "run", "epochs": 1, "device": "cpu", "threads": 1} | files | changes
         )
-        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-        return subprocess.Popen(
-            [sys.executable, SCRIPT, *arguments],
-            stdout=subprocess.PIPE if terminal is None else terminal,
-            stderr=subprocess.PIPE if terminal is None else terminal,
-            text=True,
-            encoding="utf-8",
-            env=os.environ | {"NO_COLOR": "1"},
-            cwd=tmp_path,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            # A shell's background job ignores SIGINT, and so would what it starts.
-            preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        return warm.start(
+            [SCRIPT, *runs.flags(**flags)], cwd=tmp_path, env=os.environ | {"NO_COLOR": "1"}, terminal=terminal, cold=cold
         )
 
     return run
 
 
-def refused(process: subprocess.Popen) -> str:
+def refused(process: warm.Process) -> str:
     _, told = process.communicate(timeout=100)
     assert process.returncode == 2 and "Traceback" not in told
     return told
@@ -63,7 +58,7 @@ def table(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_no_encoder(start: Start, tmp_path: Path) -> None:
-    told = refused(start(encoder="transformers/bert/bert-base-uncased"))
+    told = refused(start(cold=True, encoder="transformers/bert/bert-base-uncased"))
     assert told.startswith(f"ENCODER: {tmp_path / 'transformers/bert/bert-base-uncased'} is not there.")
     assert "Put these three there by hand" in told and "python downloadBert.py all-MiniLM-L6-v2" in told
 
@@ -161,7 +156,7 @@ def test_three_rows(start: Start, table: Callable, tmp_path: Path) -> None:
 
 
 def test_what_is_piped_into_a_file_holds_no_bars_and_no_colours(start: Start) -> None:
-    out, err = start(epochs=2).communicate(timeout=100)
+    out, err = start(cold=True, epochs=2).communicate(timeout=100)
     assert err == "" and "\r" not in out and "\x1b" not in out and "\x08" not in out
     assert "======== Epoch 2 / 2 ========" in out.splitlines()
 
@@ -190,7 +185,7 @@ def test_a_terminal_has_bars_with_what_counts_and_no_colours(start: Start) -> No
     assert b"\x1b" not in told
 
 
-def wait_for_training(process: subprocess.Popen) -> None:
+def wait_for_training(process: warm.Process) -> None:
     for line in process.stdout:
         if line.startswith("======== Epoch 1"):
             return

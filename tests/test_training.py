@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs
 import torch
+from runs import without_clocks
 
 import bertFineTuningWithConnectionData as script
 import connection.training.evaluation
@@ -20,7 +22,6 @@ from connection.training.correlations import spearman
 from connection.training.losses.cosine import cosine_loss
 from ConnectionBert import ConnectionBert
 
-CLOCKS = ("_seconds", "_per_second", "_bytes")
 Train = Callable[..., Path]
 
 
@@ -29,24 +30,8 @@ def train(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> T
     """Run the script with flags (given as keywords) on tiny files; returns OUTPUT."""
 
     def run(output: str = "run", **changes: object) -> Path:
-        flags = {
-            "encoder": tiny_encoder,
-            "train_file": pairs_files["train"],
-            "dev_file": pairs_files["dev"],
-            "test_file": pairs_files["test"],
-            "output": tmp_path / output,
-            "epochs": 2,
-            "batch_size": 8,
-            "learning_rate": 1e-3,
-            "device": "cpu",
-        }
-        arguments = []
-        for name, value in (flags | changes).items():
-            if value is True:
-                arguments.append("--" + name.replace("_", "-"))
-            else:
-                arguments += ["--" + name.replace("_", "-"), str(value)]
-        assert script.main(arguments) == 0
+        flags = {f"{name}_file": path for name, path in pairs_files.items()} | runs.FINISHED
+        runs.run_script(script, **flags | {"encoder": tiny_encoder, "output": tmp_path / output} | changes)
         return tmp_path / output
 
     return run
@@ -58,10 +43,6 @@ def read_metrics(output: Path) -> list[dict]:
 
 def read_summary(output: Path) -> dict:
     return json.loads((output / "summary.json").read_text(encoding="utf-8"))
-
-
-def without_clocks(record: dict) -> dict:
-    return {name: value for name, value in record.items() if name != "time" and not name.endswith(CLOCKS)}
 
 
 def script_spearman(monkeypatch: pytest.MonkeyPatch, series: list[float]) -> list[dict[str, torch.Tensor]]:
@@ -115,8 +96,8 @@ def test_what_a_run_leaves(train: Train, pairs_files: dict[str, Path], capsys: p
     assert "it/s" not in told.err and "pair/s" not in told.err  # no bars where nobody watches
 
 
-def test_predictions_are_the_users_columns_and_two_more(train: Train, pairs_files: dict[str, Path]) -> None:
-    output = train()
+def test_predictions_are_the_users_columns_and_two_more(finished_run: Path, pairs_files: dict[str, Path]) -> None:
+    output = finished_run
     for name in ("dev", "test"):
         with (output / f"predictions-{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -139,8 +120,8 @@ def test_it_learns(train: Train) -> None:
         assert summary["after"][name]["spearman"] > summary["before"][name]["spearman"] + 0.03
 
 
-def test_two_runs_give_the_same_bytes_and_another_seed_others(train: Train) -> None:
-    first, second, third = train("first"), train("second"), train("third", seed=7)
+def test_two_runs_give_the_same_bytes_and_another_seed_others(finished_run: Path, train: Train) -> None:
+    first, second, third = finished_run, train("second"), train("third", seed=7)
     assert (first / "best/model.safetensors").read_bytes() == (second / "best/model.safetensors").read_bytes()
     assert (first / "predictions-test.csv").read_bytes() == (second / "predictions-test.csv").read_bytes()
     assert [without_clocks(x) for x in read_metrics(first)] == [without_clocks(x) for x in read_metrics(second)]

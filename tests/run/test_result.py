@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import runs
 
 import bertFineTuningWithConnectionData as script
 from connection import UserMistake
@@ -21,15 +22,12 @@ from ConnectionBert import ConnectionBert
 
 @pytest.fixture(scope="module")
 def flags(tiny_encoder: Path, pairs_files: dict[str, Path]) -> list[str]:
-    files = [f"--{name}-file={path}" for name, path in pairs_files.items()]
-    return [f"--encoder={tiny_encoder}", *files, "--epochs=2", "--batch-size=8", "--learning-rate=1e-3"]
+    return [*runs.file_flags(pairs_files), *runs.flags(encoder=tiny_encoder, **runs.FINISHED)]
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory, flags: list[str]) -> Path:
-    folder = tmp_path_factory.mktemp("result") / "run"
-    assert script.main([*flags, f"--output={folder}"]) == 0
-    return folder
+@pytest.fixture
+def output(finished_run: Path) -> Path:
+    return finished_run
 
 
 def test_the_card_holds_the_figures_and_no_sentence(output: Path, pairs_files: dict[str, Path]) -> None:

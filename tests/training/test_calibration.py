@@ -80,13 +80,15 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
         Calibration.load(tmp_path)
 
 
-def test_means_that_fall_by_rounding_are_read_again(tmp_path: Path) -> None:
-    """400 pairs that are nearly one: the mean x of a step may fall below the one before by the last bit."""
-    random = np.random.default_rng(0)
-    for _ in range(200):
-        similarities = np.round(0.7 + random.integers(0, 40, 400) * np.spacing(0.7), 17)
-        fitted = Calibration.fit(similarities, random.random(400), (0, 5))
-        assert fitted is not None
-        assert np.all(np.diff(fitted.similarities) >= 0) and np.all(np.diff(fitted.scores) >= 0)
+@pytest.mark.parametrize("seed", [342, 612, 1464])
+def test_means_that_fall_by_rounding_are_read_again(tmp_path: Path, seed: int) -> None:
+    """400 pairs that are nearly one: of some draws, the mean x of a step is below the one before by the last bit."""
+    random = np.random.default_rng(seed)
+    similarities = 0.9 + random.random(400) * 1e-15 * random.choice([1, 2, 5])
+    scores = random.choice(np.linspace(0, 1, 26), 400)
+    knots, _ = pool_adjacent_violators(similarities, scores)
+    assert (np.diff(knots) < 0).any()
+    fitted = Calibration.fit(similarities, scores, (0, 5))
+    assert fitted is not None
     (tmp_path / FILE).write_text(json.dumps(fitted.as_json()), encoding="utf-8")
     assert Calibration.load(tmp_path) is not None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import runs
 import safetensors.torch
 import torch
 
@@ -31,36 +32,56 @@ Train = Callable[..., Path]
 Result = Callable[[Path], dict[str, object]]
 
 
-@pytest.fixture
-def train(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Train:
-    """Run the script on tiny files, evaluating and saving in mid-epoch; returns OUTPUT. Dropout is 0.1."""
+def trainer(folder: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Train:
+    """Runs the script on tiny files, evaluating and saving in mid-epoch; returns OUTPUT, in `folder`. Dropout is 0.1."""
 
     def run(output: str = "run", **changes: object) -> Path:
         flags = {f"{name}_file": path for name, path in pairs_files.items()}
-        flags |= {"encoder": tiny_encoder, "output": tmp_path / output, "epochs": 2, "batch_size": 8, "device": "cpu"}
+        flags |= {"encoder": tiny_encoder, "output": folder / output, "epochs": 2, "batch_size": 8, "device": "cpu"}
         flags |= {"learning_rate": 3e-3, "evaluations_per_epoch": 3, "checkpoints_per_epoch": 2}
         flags |= changes
-        assert script.main([f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]) == 0
-        return tmp_path / output
+        runs.run_script(script, **flags)
+        return folder / output
 
     return run
 
 
 @pytest.fixture
-def snapshots(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """OUTPUT of a run as it lay after each of its checkpoints, one a step, and last the whole."""
+def train(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Train:
+    return trainer(tmp_path, tiny_encoder, pairs_files)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Path:
+    """OUTPUT of a run that nothing disturbed, which is only read."""
+    return trainer(tmp_path_factory.mktemp("whole"), tiny_encoder, pairs_files)()
+
+
+@pytest.fixture(scope="module")
+def all_snapshots(
+    tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]
+) -> tuple[Path, list[str]]:
+    """A folder, and the names in it of OUTPUT of a run as it lay after each checkpoint, one a step, and last of the whole."""
+    folder = tmp_path_factory.mktemp("snapshots")
     write = Checkpoints.write
     taken = []
 
     def write_and_copy(self: Checkpoints, step: int, *arguments: object) -> None:
         write(self, step, *arguments)
-        taken.append(tmp_path / f"after-{step}")
-        shutil.copytree(self.folder.parent, taken[-1])
+        taken.append(f"after-{step}")
+        shutil.copytree(self.folder.parent, folder / taken[-1])
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "write", write_and_copy)
-        taken.append(train(checkpoints_per_epoch=1000))
-    return taken
+        taken.append(trainer(folder, tiny_encoder, pairs_files)(checkpoints_per_epoch=1000).name)
+    return folder, taken
+
+
+@pytest.fixture
+def snapshots(all_snapshots: tuple[Path, list[str]], tmp_path: Path) -> list[Path]:
+    """The test's own copies of them."""
+    folder, names = all_snapshots
+    return [Path(shutil.copytree(folder / name, tmp_path / name)) for name in names]
 
 
 def test_going_on_from_every_step_ends_at_the_same_bytes(
@@ -78,9 +99,9 @@ def test_going_on_from_every_step_ends_at_the_same_bytes(
 
 
 def test_a_run_without_a_checkpoint_begins_again_in_its_place(
-    train: Train, tmp_path: Path, capsys, result: Result, assert_same: Callable
+    whole: Path, train: Train, tmp_path: Path, capsys, result: Result, assert_same: Callable
 ) -> None:
-    golden = result(train())
+    golden = result(whole)
     output = train("other")
     (output / "summary.json").unlink()
     shutil.rmtree(output / "checkpoints")
@@ -271,9 +292,9 @@ def test_a_changed_machine_is_told_and_goes_on(
 
 
 def test_a_loss_that_is_not_finite_loses_nothing(
-    train: Train, monkeypatch: pytest.MonkeyPatch, result: Result, assert_same: Callable
+    whole: Path, train: Train, monkeypatch: pytest.MonkeyPatch, result: Result, assert_same: Callable
 ) -> None:
-    golden = result(train())
+    golden = result(whole)
     losses = []
 
     def poisoned(embeddings: Sequence[torch.Tensor], scores: torch.Tensor) -> torch.Tensor:
@@ -288,9 +309,8 @@ def test_a_loss_that_is_not_finite_loses_nothing(
     assert_same(train("other"), golden)
 
 
-def test_the_last_two_checkpoints_are_kept(train: Train) -> None:
-    output = train()
-    assert sorted(path.name for path in (output / "checkpoints").iterdir()) == ["step-00000012", "step-00000016"]
+def test_the_last_two_checkpoints_are_kept(whole: Path) -> None:
+    assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["step-00000012", "step-00000016"]
 
 
 def test_a_checkpoint_that_reads_back_differently_retires_none(

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import runs
+from runs import write_rows
 
-import bertFineTuningWithConnectionData as training
 import bertScoringWithConnectionData as script
 from connection import UserMistake
 from connection.reading.layout import Layout
@@ -25,12 +26,9 @@ from ConnectionBert import ConnectionBert
 Score = Callable[..., list[dict[str, str]]]
 
 
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Path:
-    folder = tmp_path_factory.mktemp("scoring") / "run"
-    flags = [f"--{name}-file={path}" for name, path in pairs_files.items()]
-    assert training.main([f"--encoder={tiny_encoder}", *flags, f"--output={folder}", "--epochs=1", "--learning-rate=1e-3"]) == 0
-    return folder
+@pytest.fixture
+def run_folder(finished_run: Path) -> Path:
+    return finished_run
 
 
 @pytest.fixture
@@ -44,18 +42,11 @@ def score(tmp_path: Path, run_folder: Path, pairs_files: dict[str, Path]) -> Sco
             "output_file": tmp_path / "out" / "scores.csv",
             "device": "cpu",
         } | changes
-        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if name != "score_range"]
-        assert script.main([*arguments, "--score-range", *map(str, flags.get("score_range", (0, 5)))]) == 0
+        runs.run_script(script, **flags)
         with Path(flags["output_file"]).open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     return run
-
-
-def write_rows(path: Path, rows: list[list[object]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return path
 
 
 def test_it_writes_the_input_columns_in_order_and_what_training_found(score: Score, run_folder: Path, capsys) -> None:

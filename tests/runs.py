@@ -1,0 +1,141 @@
+"""What tests are made of: a tiny BERT, pairs for it, flags, and what a run leaves without what clocks decide."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import safetensors.torch
+import torch
+from transformers import BertConfig, BertModel
+
+CLOCKS = ("time", "seconds", "_seconds", "_per_second", "_bytes")
+FINISHED = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "device": "cpu"}  # the flags of the fixture finished_run
+
+WORDS = """
+    a the man woman cat dog child bird is was not never eating sleeping running red blue big small two three five
+""".split()
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, ".", "?", *"abcdefghijklmnopqrstuvwxyz", "##s", "##ing"]
+
+
+def make_bert(seed: int = 0, **changes: object) -> BertModel:
+    """A BERT of 2 layers with random weights, none of them at its initial 0 or 1; dropout 0.1 unless changed."""
+    settings = {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+    }
+    torch.manual_seed(seed)
+    bert = BertModel(BertConfig(**settings | changes))
+    with torch.no_grad():
+        for weight in bert.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return bert.eval()
+
+
+def write_encoder(folder: Path, bert: BertModel, vocabulary: list[str] = VOCABULARY) -> Path:
+    """A plain BERT's folder with the three files that a person downloads by hand, the weights as safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {key: value for key, value in bert.config.to_dict().items() if not key.startswith("_")}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    safetensors.torch.save_file({n: w.detach().clone() for n, w in bert.named_parameters()}, folder / "model.safetensors")
+    return folder
+
+
+def make_sentences(count: int, seed: int = 0) -> list[str]:
+    """Sentences of 1 to 14 words of the tiny vocabulary."""
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, size=random.integers(1, 15))) + "." for _ in range(count)]
+
+
+def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
+    """A CSV of pairs that can be learned: the score says what share of their words two sentences have in common."""
+    random = np.random.default_rng(seed)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sentence1", "sentence2", "score"])
+        for sentence in make_sentences(count, seed):
+            words = sentence.strip(".").split()
+            kept = [
+                word if random.random() < share else str(random.choice(WORDS)) for share in [random.random()] for word in words
+            ]
+            shared = len(set(words) & set(kept)) / len(set(words) | set(kept))
+            writer.writerow([sentence, " ".join(kept) + "?", round(5 * shared, 2)])
+    return path
+
+
+def without_clocks(value: object) -> object:
+    """JSON as it was, without the fields that a clock or the machine's memory decides."""
+    if isinstance(value, dict):
+        return {name: without_clocks(x) for name, x in value.items() if not name.endswith(CLOCKS)}
+    return [without_clocks(x) for x in value] if isinstance(value, list) else value
+
+
+def report_shown(page: str) -> object:
+    """What a report shows, without clocks and without the name of OUTPUT."""
+    shown = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    del shown["folder"], shown["constants"]["OUTPUT"]
+    return without_clocks(shown)
+
+
+def run_result(output: Path) -> dict[str, object]:
+    """All that a run leaves, by path: bytes, but JSON without its clocks, and without the manifests' sums of those."""
+    found = {}
+    for path in sorted(output.rglob("*")):
+        name = path.relative_to(output).as_posix()
+        if path.name in ("state.json", "summary.json"):
+            found[name] = without_clocks(json.loads(path.read_text(encoding="utf-8")))
+        elif path.name == "metrics.jsonl":
+            found[name] = [without_clocks(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        elif path.name == "report.html":
+            found[name] = report_shown(path.read_text(encoding="utf-8"))
+        elif path.name == "MANIFEST.json":
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = {**manifest, "files": {file: x for file, x in manifest["files"].items() if file != "state.json"}}
+        elif path.name != "settings.json":  # which names OUTPUT
+            found[name] = path.read_bytes() if path.is_file() else None
+    return found
+
+
+def assert_same(output: Path, golden: dict[str, object]) -> None:
+    """Whether OUTPUT holds what a golden run's `run_result` says, and nothing beside."""
+    found = run_result(output)
+    assert found.keys() == golden.keys()
+    assert [name for name in golden if found[name] != golden[name]] == []
+
+
+def flags(**values: object) -> list[str]:
+    """A script's flags from keywords: batch_size=8 is --batch-size=8, True the flag alone, a tuple several words, None none."""
+    found: list[str] = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):
+            found += [flag, *map(str, value)]
+        elif value is not None:
+            found.append(flag if value is True else f"{flag}={value}")
+    return found
+
+
+def file_flags(files: dict[str, Path]) -> list[str]:
+    """The flags --train-file, --dev-file and --test-file of the files by name."""
+    return flags(**{f"{name}_file": path for name, path in files.items()})
+
+
+def run_script(script: ModuleType, *more: str, **values: object) -> None:
+    """Run a script's `main` in this process, with these flags; it must end well."""
+    assert script.main([*flags(**values), *more]) == 0
+
+
+def write_rows(path: Path, rows: list[list[object]], separator: str = ",") -> Path:
+    """A CSV of these rows."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    return path
