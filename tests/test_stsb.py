@@ -23,7 +23,9 @@ def test_untrained_it_is_where_sentence_transformers_puts_it(
     """Dev is evaluated once: without training, what comes after it would be the same figures, in 8 s."""
     evaluate, seen = connection.training.evaluation.evaluate, []
     monkeypatch.setattr(
-        connection.training.evaluation, "evaluate", lambda *given: seen[0] if seen else seen.append(evaluate(*given)) or seen[0]
+        connection.training.evaluation,
+        "evaluate",
+        lambda *given, **named: seen[0] if seen else seen.append(evaluate(*given, **named)) or seen[0],
     )
     summary = run(tmp_path / "run", minilm, stsb, epochs=0)
     assert summary["before"]["dev"]["spearman"] == pytest.approx(0.8672, abs=5e-5)

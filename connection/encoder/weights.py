@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from transformers import PretrainedConfig
 
 from connection import UserMistake
 from connection.encoder.folder import EncoderFolder
+from connection.script.interruption import Stopped
 
 if TYPE_CHECKING:
     from transformers import BertModel
@@ -22,19 +26,35 @@ def load_config(folder: EncoderFolder) -> PretrainedConfig:
     """The folder's config.json, by the fields that say what its family computes. Raises UserMistake where it does not fit."""
     try:
         config = folder.family.make_config(folder.config)
-        with torch.device("meta"):
-            folder.family.make_model(config, pooler=True)
+        _make_model(folder, config, pooler=True)
     except Exception as error:  # transformers, huggingface_hub and torch each have their own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserMistake(f"{folder.bert / 'config.json'} describes no BERT: {reason}. Fetch the file again.") from error
     return config
 
 
+def _make_model(folder: EncoderFolder, config: PretrainedConfig, *, pooler: bool) -> BertModel:
+    """The family's model without memory for its weights.
+
+    A signal that strikes while torch enters or leaves its mode for that comes out as torch's own error; it is put right here.
+    """
+    try:
+        with torch.device("meta"):
+            return folder.family.make_model(config, pooler=pooler)
+    except Exception as error:
+        if isinstance(error.__context__, Stopped):
+            raise error.__context__ from None
+        raise
+
+
 def weights_bytes(folder: EncoderFolder) -> int:
-    """What the encoder's weights take as float32, whatever type and heads its file holds. Reads none of them."""
-    with torch.device("meta"):
-        model = folder.family.make_model(load_config(folder), pooler=True)
-    return sum(4 * weight.numel() for weight in model.parameters())
+    """What the encoder's weights take as float32, whatever type its file has, and without its heads. Reads none of them."""
+    assert folder.weights is not None
+    if folder.weights.suffix != ".safetensors":
+        return sum(4 * weight.numel() for weight in _make_model(folder, load_config(folder), pooler=True).parameters())
+    with _named_as_damaged(folder.weights), safetensors.safe_open(folder.weights, framework="pt") as file:
+        kept = folder.family.weight_names(list(file.keys()))
+        return sum(4 * math.prod(file.get_slice(name).get_shape()) for name in kept)
 
 
 def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: str) -> BertModel:
@@ -48,8 +68,7 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: st
         raise UserMistake(f"{folder.weights} holds {twice[0]} under two names. Fetch the file again.")
     weights = {name: given[theirs] for theirs, name in names.items()}
     config._attn_implementation = attention
-    with torch.device("meta"):
-        model = folder.family.make_model(config, pooler=any(name.startswith("pooler.") for name in weights))
+    model = _make_model(folder, config, pooler=any(name.startswith("pooler.") for name in weights))
     _check_weights(folder, weights, dict(model.named_parameters()))
     model.to_empty(device="cpu")
     folder.family.fill_buffers(model)
@@ -59,13 +78,20 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: st
     return model
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+@contextlib.contextmanager
+def _named_as_damaged(path: Path) -> Iterator[None]:
+    """Their errors advise to load what is refused."""
     try:
+        yield
+    except Exception as error:
+        raise UserMistake(f"{path} cannot be read as weights: it is damaged, or more than weights. Fetch it again.") from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    with _named_as_damaged(path):
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)  # tensors by name, and no code
-    except Exception as error:  # theirs advise to load what is refused
-        raise UserMistake(f"{path} cannot be read as weights: it is damaged, or more than weights. Fetch it again.") from error
     if not isinstance(weights, dict) or not all(
         isinstance(x, Tensor) and x.layout is torch.strided and isinstance(name, str) for name, x in weights.items()
     ):

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs
 import safetensors.torch
 import torch
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
 from connection import UserMistake
+from connection.encoder.families.bert import Bert
+from connection.encoder.folder import inspect_encoder
+from connection.encoder.weights import load_config, weights_bytes
+from connection.script.interruption import Stopped
 from ConnectionBert import ConnectionBert
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -406,3 +411,30 @@ def test_settings_of_other_programs_in_config_json_change_nothing(folder: Path, 
     expected = ConnectionBert.load(folder).encode(SENTENCES)
     change_json(folder / "config.json", **change)
     assert np.array_equal(ConnectionBert.load(folder).encode(SENTENCES), expected)
+
+
+def test_the_room_for_weights_is_that_of_float32_without_heads(tmp_path: Path, bert_factory: Callable) -> None:
+    bert = bert_factory()
+    expected = sum(4 * weight.numel() for weight in bert.parameters())
+    weights = {f"bert.{name}": weight.detach() for name, weight in bert.named_parameters()} | {"cls.bias": torch.ones(9)}
+    for folder, changed in (("half", {name: weight.half() for name, weight in weights.items()}), ("whole", weights)):
+        path = runs.write_encoder(tmp_path / folder, bert)
+        safetensors.torch.save_file(changed, path / "model.safetensors")
+        assert weights_bytes(inspect_encoder(path)) == expected
+    (path / "model.safetensors").unlink()
+    torch.save(weights, path / "pytorch_model.bin")
+    assert weights_bytes(inspect_encoder(path)) == expected
+
+
+def test_a_signal_while_a_model_is_made_is_no_fault_of_its_files(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Struck between two steps of its bookkeeping, torch answers with an error of its own."""
+
+    def struck(self: object, config: object, *, pooler: bool) -> None:
+        try:
+            raise Stopped(15)
+        finally:
+            raise RuntimeError("trying to pop from empty mode stack")
+
+    monkeypatch.setattr(Bert, "make_model", struck)
+    with pytest.raises(Stopped):
+        load_config(inspect_encoder(tiny_encoder))
