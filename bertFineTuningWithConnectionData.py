@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connection.constants import KINDS, TRAINING_DEFAULTS
-from connection.script.environment import prepare_environment
+from connection.script.environment import prepare_environment, refuse_ranks
 from connection.script.requirements import check_packages, check_python
 from connection.script.running import run_script
 from connection.script.settings import Settings, read_settings
@@ -131,6 +131,9 @@ PATIENCE = 0
 # more time. Three of them, each up to four times the encoder's size, need room on the disk.
 CHECKPOINTS_PER_EPOCH = 1
 
+# Whether a finished run keeps its checkpoints, up to four times the encoder's size each. An unfinished one always has them.
+KEEP_CHECKPOINTS = False
+
 # Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
 DEVICE = "auto"
 
@@ -152,6 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_python()
     settings = read_settings(__file__, globals(), KINDS, arguments)
     check_packages()
+    refuse_ranks()
     prepare_environment(settings.THREADS)
     from connection.disk.claim import claimed
     from connection.encoder.folder import inspect_encoder
@@ -186,7 +190,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     from connection.run.description import describe_run
     from connection.run.folder import Run
     from connection.run.report import REPORT, write_report
-    from connection.run.start import Decision, decide, find_checkpoints
+    from connection.run.start import Decision, decide, find_checkpoints, tidy_finished
     from connection.training.job import Job
     from connection.training.losses import LOSSES
 
@@ -197,6 +201,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Decision.DONE:
         print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
+        tidy_finished(settings)
         if not (settings.OUTPUT / REPORT).exists():
             write_report(settings.OUTPUT)
         return
@@ -213,6 +218,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
         try:
             loss, train = LOSSES[settings.LOSS].load(), datasets.pop("train")
             run_job(Job(settings, run, splits, encoder, train, datasets, loss, stop, seconds))
+            tidy_finished(settings)
         except BaseException:  # stopped, out of memory, a loss that is not finite: its curves may tell why
             write_report(run.folder)
             raise
@@ -239,6 +245,8 @@ def load(
     elif encoder.max_tokens < folder.own_max_tokens and not folder.is_plain:
         print(f"MAX_TOKENS {encoder.max_tokens} is less than the {folder.own_max_tokens} of ENCODER's folder; best/ keeps it.")
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
+    if encoder.pooling != folder.own_pooling:
+        print(f"POOLING {encoder.pooling} replaces {folder.own_pooling}, with which this encoder was trained.")
     datasets = {}
     for name, pairs in splits.named().items():
         table = pairs.table
@@ -247,7 +255,8 @@ def load(
         )
     train = datasets["train"]
     unknown = int((train.ids == encoder.tokenizer.unk_token_id).sum())
-    print(token_text(np.diff(train.offsets), unknown, train.texts, train.cut, encoder.max_tokens))
+    lengths = encoder.whole_lengths(train.texts, np.diff(train.offsets))
+    print(token_text(lengths, unknown, train.texts, train.cut, encoder.max_tokens))
     return move_checked(encoder, device), datasets, time.perf_counter() - began
 
 
@@ -277,7 +286,7 @@ def run_job(job: Job) -> None:
     best = ConnectionBert.load(job.run.best, quiet=True).to(job.encoder.device)
     after = {name: evaluated(best, dataset) for name, dataset in job.held_out.items()}
     summary = summarise(job, training, before, after)
-    print(f"{result_text(training, before, after)}\n{speed_text(summary)}")
+    print(f"{result_text(job, training, before, after)}\n{speed_text(summary)}")
     write_result(job, best, before, after, summary)
     print(f"The best encoder lies in {job.run.best}, and the run's report is {job.run.folder / 'report.html'}")
 

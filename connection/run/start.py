@@ -9,6 +9,7 @@ from typing import Any
 
 from connection import UserMistake
 from connection.disk.checkpoints import Checkpoints
+from connection.disk.durable import writing
 from connection.disk.files import TRIAL, check_writable
 from connection.disk.json_file import parse_json
 from connection.run.description import differences, fingerprints, keep_recorded, read_description
@@ -75,6 +76,21 @@ def decide(
             raise UserMistake(f"OUTPUT: {output} holds what {constant} names, and would be renamed: name another OUTPUT.")
     check_writable(output.parent)
     return Decision.SET_ASIDE
+
+
+def tidy_finished(settings: Settings) -> None:
+    """Delete the checkpoints of the finished run in OUTPUT, unless KEEP_CHECKPOINTS says otherwise.
+
+    Called once summary.json is on the disk, and again by each later start, so that a deletion which was cut short is finished.
+    A run of a version that had no such constant keeps them.
+    """
+    begun = read_description(settings.OUTPUT)
+    is_older = begun is None or "KEEP_CHECKPOINTS" not in begun["constants"]
+    folder = settings.OUTPUT / "checkpoints"
+    if settings.KEEP_CHECKPOINTS or is_older or not folder.is_dir() or folder.is_symlink():
+        return
+    with writing(folder):
+        Checkpoints(folder, {}).delete_all()
 
 
 def is_complete(output: Path, description: Mapping[str, Any]) -> bool:

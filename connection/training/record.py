@@ -79,7 +79,7 @@ def record_evaluation(job: Job, training: Training, evaluation: Evaluation) -> N
         training.saving_seconds += training.lap()
     when = f"After step {training.step:,}" if training.step else "Before training"
     tqdm.write(
-        f"{when}: dev Spearman {evaluation.spearman:.4f}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "
+        f"{when}: dev Spearman {evaluation.spearman_text}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "
         f"({format_time(evaluation.seconds)}){', the best so far' if better and training.step else ''}"
     )
 

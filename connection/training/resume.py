@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from connection.training.job import Job
     from ConnectionBert import ConnectionBert
 
+NUMBERS = ("spearman", "pearson", "loss", "seconds")  # of an Evaluation
+
 
 def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint of the step just done. Raises UserMistake where it cannot be; the one before is then as it was."""
@@ -136,8 +138,9 @@ def _state(training: Training) -> dict[str, Any]:
     }
 
 
-def _evaluation_state(evaluation: Evaluation) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in vars(evaluation).items() if name != "similarities"}
+def _evaluation_state(evaluation: Evaluation) -> dict[str, Any]:
+    numbers = {name: _plain(getattr(evaluation, name)) for name in NUMBERS}
+    return numbers | {"interval": list(evaluation.interval) if evaluation.interval else None}
 
 
 def _plain(value: float) -> float | None:
@@ -152,6 +155,8 @@ def _restored(state: Mapping[str, Any]) -> Training:
     return Training(Best(best["step"], spearman, best["stale"]), rows, **counters)
 
 
-def _restored_evaluation(state: Mapping[str, float | None]) -> Evaluation:
+def _restored_evaluation(state: Mapping[str, Any]) -> Evaluation:
     """The metrics of an evaluation, without its similarities."""
-    return Evaluation(**{name: math.nan if value is None else value for name, value in state.items()}, similarities=np.empty(0))
+    numbers = {name: math.nan if state[name] is None else state[name] for name in NUMBERS}
+    low_high = state.get("interval")  # a checkpoint of the version before has none
+    return Evaluation(**numbers, similarities=np.empty(0), interval=tuple(low_high) if low_high else None)

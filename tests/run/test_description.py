@@ -121,7 +121,16 @@ def test_a_finished_run_is_not_touched_by_that(tmp_path: Path, before: dict, mon
 def run(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Run:
     def start(*flags: str) -> Path:
         files = [f"--{name}-file={path}" for name, path in pairs_files.items()]
-        script.main([f"--encoder={tiny_encoder}", *files, f"--output={tmp_path / 'run'}", "--batch-size=32", *flags])
+        script.main(
+            [
+                f"--encoder={tiny_encoder}",
+                *files,
+                f"--output={tmp_path / 'run'}",
+                "--batch-size=32",
+                "--keep-checkpoints",
+                *flags,
+            ]
+        )
         return tmp_path / "run"
 
     return start
@@ -150,6 +159,30 @@ def test_a_finished_run_of_the_version_before_is_left_alone(run: Run, capsys: py
     assert run("--epochs=1") == output and "nothing has changed since" in capsys.readouterr().out
     assert run("--epochs=1", "--pooling=mean", "--max-tokens=128") and "nothing has changed since" in capsys.readouterr().out
     assert {path: sha256(path) for path in output.rglob("*") if path.is_file()} == sums
+
+
+def test_a_finished_run_of_the_version_before_keeps_its_checkpoints(run: Run) -> None:
+    """That version had no KEEP_CHECKPOINTS; what it left is not deleted by an upgrade."""
+    output = run("--epochs=1")
+    as_format_1(output, without="KEEP_CHECKPOINTS")
+    run("--epochs=1", "--no-keep-checkpoints")
+    assert (output / "checkpoints" / "step-00000002" / "MANIFEST.json").is_file()
+
+
+def test_a_finished_run_deletes_its_checkpoints_and_a_later_start_finishes_it(run: Run, capsys: pytest.CaptureFixture) -> None:
+    output = run("--epochs=1")
+    kept = sorted(path.name for path in (output / "checkpoints").iterdir())
+    assert kept and (output / "summary.json").is_file()
+    (output / "checkpoints" / ".old-step-00000001").mkdir()  # of a deletion that a kill cut short
+    (output / "checkpoints" / "notes.txt").write_text("mine", encoding="utf-8")
+    run("--epochs=1", "--no-keep-checkpoints")
+    assert "nothing has changed since" in capsys.readouterr().out
+    assert [path.name for path in (output / "checkpoints").iterdir()] == ["notes.txt"]
+    (output / "checkpoints" / "notes.txt").unlink()
+    run("--epochs=1", "--no-keep-checkpoints")
+    assert not (output / "checkpoints").exists()
+    other = run("--epochs=2", "--no-keep-checkpoints")  # from its beginning
+    assert (other / "summary.json").is_file() and not (other / "checkpoints").exists()
 
 
 def test_an_unfinished_run_of_the_version_before_goes_on(run: Run, result: Callable, capsys: pytest.CaptureFixture) -> None:

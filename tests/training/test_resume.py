@@ -38,7 +38,7 @@ def trainer(folder: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> T
     def run(output: str = "run", **changes: object) -> Path:
         flags = {f"{name}_file": path for name, path in pairs_files.items()}
         flags |= {"encoder": tiny_encoder, "output": folder / output, "epochs": 2, "batch_size": 8, "device": "cpu"}
-        flags |= {"learning_rate": 3e-3, "evaluations_per_epoch": 3, "checkpoints_per_epoch": 2}
+        flags |= {"learning_rate": 3e-3, "evaluations_per_epoch": 3, "checkpoints_per_epoch": 2, "keep_checkpoints": True}
         flags |= changes
         runs.run_script(script, **flags)
         return folder / output
