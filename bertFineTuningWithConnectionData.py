@@ -213,7 +213,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE, MAX_TOKENS=settings.MAX_TOKENS or folder.own_max_tokens):
         encoder, datasets, seconds = load(settings, folder, splits, device)
         if decision is Decision.SET_ASIDE:
-            print(f"The run that lay in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
+            print(f"The earlier run in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
         run = Run(settings.OUTPUT, description, checkpoints, tensorboard=settings.TENSORBOARD)
         try:
             loss, train = LOSSES[settings.LOSS].load(), datasets.pop("train")
@@ -288,11 +288,11 @@ def run_job(job: Job) -> None:
     summary = summarise(job, training, before, after)
     print(f"{result_text(job, training, before, after)}\n{speed_text(summary)}")
     write_result(job, best, before, after, summary)
-    print(f"The best encoder lies in {job.run.best}, and the run's report is {job.run.folder / 'report.html'}")
+    print(f"Best encoder: {job.run.best}\nReport: {job.run.folder / 'report.html'}")
 
 
 def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Training:
-    """The training loop, from the run's newest checkpoint on. When it returns, best/ holds the best weights, encoder the last.
+    """The training loop, from the newest checkpoint on. When it returns, best/ holds the best weights, the encoder the last.
 
     Raises Stopped, after a checkpoint, at the end of the step in which a signal came.
     """

@@ -173,14 +173,14 @@ def write_scores(
         for text in scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, found, calibration, similarities):
             yield text.encode()
         if output.exists():
-            print(f"The file that was {output} is now {set_aside(output)}.")
+            print(f"{output} existed and is now {set_aside(output)}.")
 
     with durable.writing(output):
         durable.make_folder(output.parent)
         durable.replace_file(output, pieces())
     if found.scores is not None:
         print(metrics_text(np.concatenate(similarities), found.scores, layout, calibration))
-    print(f"The scores lie in {output}")
+    print(f"Scores: {output}")
 
 
 def check_output(output: Path, pairs: Path) -> None:

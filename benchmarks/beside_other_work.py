@@ -1,11 +1,11 @@
-"""How long a training step takes beside a busy process, with threads that spin while they wait and with threads that sleep soon.
+"""How long a training step takes beside a busy process, with threads that spin while they wait and with ones that sleep.
 
     python benchmarks/beside_other_work.py --alternations 5
 
-Trains the embedded encoder for 40 steps of 16 pairs of the STS benchmark, in turn with OpenMP's own spinning (GOMP_SPINCOUNT as
-libgomp has it) and with the 1,000 spins that the scripts set, each alone and beside a process that keeps one core busy. Linux.
-Needs the STS benchmark (variable STSB, or data/stsb/) and the embedded encoder (downloadBert.py). Prints the median step of each
-and writes benchmarks/results/beside_other_work.json.
+Trains the embedded encoder for 40 steps of 16 pairs of the STS benchmark, in turn with OpenMP's own GOMP_SPINCOUNT and with the
+1,000 spins that the scripts set, each alone and beside a process that keeps one core busy. Linux. Needs the STS benchmark
+(variable STSB, or data/stsb/) and the embedded encoder (downloadBert.py). Prints the median step of each and writes
+benchmarks/results/beside_other_work.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROWS = 640
 SPINS = {
     "as libgomp has it": "300000",
     "as the scripts set it": "1000",
-}  # 300,000: libgomp's own count where cores are not taken
+}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from connection.encoder.preview import encoder_name
+from connection.training.bootstrap import with_interval
 
 _TRAINING = "LOSS EPOCHS BATCH_SIZE LEARNING_RATE WARMUP WEIGHT_DECAY MAX_GRADIENT_NORM PRECISION SEED".split()
 _CARD = """---
@@ -29,7 +30,7 @@ scores from {low:g} to {high:g}.
 | --- | --- | --- | --- | --- | --- |
 {figures}
 
-Trained on {train:,} pairs in {steps:,} steps; {best}. Dev chose that step{aside}.
+[ ]: 95 % interval, by bootstrap over the pairs. Trained on {train:,} pairs in {steps:,} steps; {best}. Dev chose that step{aside}.
 
 | constant | value |
 | --- | --- |
@@ -102,6 +103,11 @@ def _name(path: str) -> str:
 
 
 def _figures(name: str, summary: Mapping[str, Any]) -> str:
-    cells = [summary[when][name][metric] for metric in ("spearman", "pearson") for when in ("before", "after")]
-    shown = ["not defined" if value is None else f"{value:.4f}" for value in cells]
+    shown = [_figure(summary[when][name], metric) for metric in ("spearman", "pearson") for when in ("before", "after")]
     return f"| {name} | {summary['pairs'][name]:,} | {' | '.join(shown)} |"
+
+
+def _figure(metrics: Mapping[str, Any], metric: str) -> str:
+    if metrics[metric] is None:
+        return "not defined"
+    return with_interval(metrics[metric], metrics.get("interval") if metric == "spearman" else None)

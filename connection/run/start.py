@@ -36,7 +36,7 @@ def adopt_unfinished(settings: Settings, defaults: Mapping[str, Any]) -> None:
     if settings.START_OVER or before is None or is_complete(settings.OUTPUT, before):
         return
     for name, (default, value) in keep_recorded(settings, defaults, before).items():
-        print(f"{name}: the unfinished run in OUTPUT goes on with {value!r}, its default when it was begun (now {default!r}).")
+        print(f"{name}: the unfinished run in OUTPUT keeps {value!r}, the default when it began (now {default!r}).")
 
 
 def decide(
@@ -63,7 +63,7 @@ def decide(
         raise UserMistake(
             f"OUTPUT: {output} holds an unfinished run, and since it began these have changed:\n"
             + "".join(f"  {change}\n" for change in changes)
-            + "Put them back to go on with that run, name another OUTPUT, or set START_OVER = True (--start-over), "
+            + "Undo the changes to resume that run, name another OUTPUT, or set START_OVER = True (--start-over), "
             "which keeps the old folder under another name."
         )
     if complete and not changes and not start_over:
@@ -113,5 +113,5 @@ def find_checkpoints(output: Path, description: Mapping[str, Any], decision: Dec
         checkpoints = Checkpoints(folder, fingerprints(begun))
         if checkpoints.find_newest() is not None:
             return checkpoints
-        print(f"The unfinished run in {output} has no checkpoint yet: it begins again.")
+        print(f"The unfinished run in {output} has no checkpoint yet; it starts again.")
     return Checkpoints(folder, fingerprints(description))

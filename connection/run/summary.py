@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from connection.encoder.device import describe_device, peak_memory_bytes
 from connection.encoder.preview import encoder_name
 from connection.reading.preview import count_scores
@@ -47,7 +49,7 @@ def _change_text(name: str, before: Evaluation, after: Evaluation, gain: Interva
     if not steps:
         return f"{name.capitalize():4} Spearman {before.spearman_text}"
     text = f"{name.capitalize():4} Spearman {before.spearman_text} before, {after.spearman_text} after"
-    if gain is None:
+    if gain is None or np.array_equal(before.similarities, after.similarities):
         return text
     chance = "" if gain[0] > 0 or gain[1] < 0 else ": within chance"
     return f"{text}; change {after.spearman - before.spearman:+.4f} [{gain[0]:+.2f}, {gain[1]:+.2f}]{chance}"

@@ -32,6 +32,15 @@ def gain_interval(before: np.ndarray, after: np.ndarray, scores: np.ndarray) -> 
     return _percentiles(second - first)
 
 
+def with_interval(value: float, interval: Interval | None) -> str:
+    """A figure and its interval, where there is one.
+
+    >>> with_interval(0.65541, (0.5418, 0.7501)), with_interval(0.5, None)
+    ('0.6554 [0.54, 0.75]', '0.5000')
+    """
+    return f"{value:.4f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+
+
 def resampled_spearman(scores: np.ndarray, *similarities: np.ndarray) -> np.ndarray:
     """The Spearman correlation of each similarities (n,) with the scores (n,) in r resamples, the same for all of them:
     (number of similarities, r), nan where it is not defined. The draws depend on n only."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from connection.training.bootstrap import Interval, spearman_interval
+from connection.training.bootstrap import Interval, spearman_interval, with_interval
 from connection.training.correlations import pearson, settle_ties, spearman
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class Evaluation:
 
     @property
     def spearman_text(self) -> str:
-        """ "0.6554 [0.54, 0.75]", the interval where there is one."""
-        return f"{self.spearman:.4f}" + (f" [{self.interval[0]:.2f}, {self.interval[1]:.2f}]" if self.interval else "")
+        return with_interval(self.spearman, self.interval)
 
     def why_undefined(self) -> str:
         if not np.isfinite(self.similarities).all():

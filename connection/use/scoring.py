@@ -21,6 +21,7 @@ from connection import UserMistake
 from connection.reading.csv_table import write_csv
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
+from connection.training.bootstrap import spearman_interval, with_interval
 from connection.training.calibration import Calibration
 from connection.training.correlations import average_precision, best_threshold, pearson, settle_ties, spearman
 from connection.use.survey import Survey, survey
@@ -132,11 +133,12 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
         return "All scores are equal: there is nothing to correlate with."
     if np.ptp(similarities) == 0:
         return "All similarities are equal: there is nothing to correlate."
-    lines = [f"Spearman {spearman(similarities, scores):.4f}, Pearson {pearson(similarities, scores):.4f}"]
+    shown = with_interval(spearman(similarities, scores), spearman_interval(similarities, scores))
+    lines = [f"Spearman {shown}, Pearson {pearson(similarities, scores):.4f}"]
     low, high = layout.score_range
     if calibration and calibration.score_range == (low, high):
         error = np.abs(calibration(similarities) - (low + scores * (high - low))).mean()
-        lines.append(f"score_predicted is off by {error:.3f} in the mean, on the scale {low:g} to {high:g}.")
+        lines.append(f"Mean error of score_predicted: {error:.3f} (scale {low:g} to {high:g}).")
     if values.tolist() == [0.0, 1.0]:  # yes and no: the two ends of the scale
         shown = [f"{low + value * (high - low):g}" for value in values]
         matches = scores == values[1]

@@ -103,7 +103,7 @@ def test_an_unfinished_run_goes_on_with_the_defaults_that_it_was_begun_with(
     adopt_unfinished(settings, defaults)
     assert (settings.MAX_TOKENS, settings.SCORE_RANGE, settings.EPOCHS) == (128, (0, 5), 9)  # 9 was chosen: it is no default
     printed = capsys.readouterr().out
-    assert "MAX_TOKENS: the unfinished run in OUTPUT goes on with 128, its default when it was begun (now 0)." in printed
+    assert "MAX_TOKENS: the unfinished run in OUTPUT keeps 128, the default when it began (now 0)." in printed
     settings.MAX_TOKENS, settings.START_OVER = 0, True
     adopt_unfinished(settings, defaults)
     assert settings.MAX_TOKENS == 0
@@ -193,8 +193,8 @@ def test_an_unfinished_run_of_the_version_before_goes_on(run: Run, result: Calla
     as_format_1(output)
     run("--epochs=2")
     printed = capsys.readouterr().out
-    assert "Going on after step 2" in printed
-    assert "MAX_TOKENS: the unfinished run in OUTPUT goes on with 128, its default when it was begun (now 0)." in printed
+    assert "Resuming after step 2" in printed
+    assert "MAX_TOKENS: the unfinished run in OUTPUT keeps 128, the default when it began (now 0)." in printed
     assert is_complete(output, read_description(output) or {})
     assert {name for name, content in result(output).items() if golden.get(name) != content} <= manifests(golden) | {
         "report.html"

@@ -62,9 +62,10 @@ def test_it_writes_the_input_columns_in_order_and_what_training_found(score: Sco
     assert np.allclose([float(row["score_predicted"]) for row in rows], expected, atol=1e-6)
     summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))["after"]["test"]
     told = capsys.readouterr().out
-    assert f"Spearman {summary['spearman']:.4f}, Pearson {summary['pearson']:.4f}" in told
+    low, high = summary["interval"]
+    assert f"Spearman {summary['spearman']:.4f} [{low:.2f}, {high:.2f}], Pearson {summary['pearson']:.4f}" in told
     error = np.abs(expected - predicted["score"]).mean()
-    assert f"off by {error:.3f} in the mean, on the scale 0 to 5" in told
+    assert f"Mean error of score_predicted: {error:.3f} (scale 0 to 5)" in told
 
 
 def test_chunks_and_what_is_kept_change_nothing(score: Score, tmp_path: Path, pairs_files: dict, monkeypatch) -> None:
