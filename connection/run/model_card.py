@@ -30,7 +30,9 @@ scores from {low:g} to {high:g}.
 | --- | --- | --- | --- | --- | --- |
 {figures}
 
-[ ]: 95 % interval, by bootstrap over the pairs. Trained on {train:,} pairs in {steps:,} steps; {best}. Dev chose that step{aside}.
+[ ]: 95 % interval, by bootstrap over the pairs.
+
+Trained on {train:,} pairs in {steps:,} steps; {best}. Dev chose that step{aside}.
 
 | constant | value |
 | --- | --- |

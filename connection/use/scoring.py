@@ -133,8 +133,8 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
         return "All scores are equal: there is nothing to correlate with."
     if np.ptp(similarities) == 0:
         return "All similarities are equal: there is nothing to correlate."
-    shown = with_interval(spearman(similarities, scores), spearman_interval(similarities, scores))
-    lines = [f"Spearman {shown}, Pearson {pearson(similarities, scores):.4f}"]
+    figure = with_interval(spearman(similarities, scores), spearman_interval(similarities, scores))
+    lines = [f"Spearman {figure}, Pearson {pearson(similarities, scores):.4f}"]
     low, high = layout.score_range
     if calibration and calibration.score_range == (low, high):
         error = np.abs(calibration(similarities) - (low + scores * (high - low))).mean()
