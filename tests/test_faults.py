@@ -209,7 +209,7 @@ from connection.script.interruption import stoppable
 from connection.script.running import run_script
 def main():
     with stoppable() as stop:
-        with stop.held():
+        with stop.deferred():
             print("held", flush=True)
             while not stop.asked: time.sleep(0.01)
             print("asked", flush=True)
