@@ -197,7 +197,7 @@ def test_two_runs_at_once_on_one_output(start: Start, tmp_path: Path) -> None:
     try:
         wait_for_training(first)
         told = refused(start(epochs=100_000))
-        assert told.startswith(f"OUTPUT: another process (number {first.pid}) is writing into {tmp_path / 'run'}.")
+        assert told.startswith(f"OUTPUT: another process (id {first.pid}) is writing to {tmp_path / 'run'}.")
     finally:
         first.kill()
         first.communicate()

@@ -248,7 +248,7 @@ def test_an_edited_script(tmp_path: Path) -> None:
     changed = read_settings(path, vars(script) | {"BATCH_SIZE": 32}, KINDS, ["--epochs", "2"])
     assert (changed.BATCH_SIZE, changed.EPOCHS) == (32, 2) and list(constants_of(changed)) == CONSTANTS
     path.write_text(SOURCE.replace("EPOCHS = 4", "EPOCH = 4"), encoding="utf-8")
-    with pytest.raises(UserMistake, match="The constant EPOCHS is missing at the top of the script. Put it back"):
+    with pytest.raises(UserMistake, match=r"The constant EPOCHS is missing at the top of the script\. Put it back"):
         _ = read_settings(path, vars(script), KINDS, []).EPOCHS
 
 
