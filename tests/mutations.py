@@ -220,8 +220,8 @@ MUTATIONS = [
     Mutation(
         "overlap by the letter only",
         "connection/reading/overlap.py",
-        'return " ".join(evened.casefold().split())',
-        "return evened",
+        'return " ".join(normalised.casefold().split())',
+        "return normalised",
         ("tests/reading/test_overlap.py",),
     ),
     Mutation(

@@ -271,7 +271,7 @@ def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path:
         ({"encoder": "nowhere"}, "nowhere is not there"),
         ({"train_file": "none.csv"}, "There is no file"),
         ({"score_column": "label"}, 'no column "label"'),
-        ({"score_range": "0 1"}, "out of SCORE_RANGE"),
+        ({"score_range": "0 1"}, "outside SCORE_RANGE"),
         ({"pooling": "cls", "encoder": "normal"}, 'POOLING is "cls"'),
         ({"device": "cuda:7"}, "DEVICE"),
         ({"output": "file"}, "is a file"),
