@@ -279,7 +279,7 @@ def run_job(job: Job) -> None:
     first_epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1)
     tried_loss = partial(batch_loss, job.encoder, loss=job.loss, precision=settings.PRECISION)
     print_forecast(job, schedule, first_epoch, tried_loss, before["dev"])
-    with job.stop.held():
+    with job.stop.deferred():
         training = train(job, schedule, before)
     if training.best.step is None:
         job.run.keep_best(job.encoder.save)

@@ -1,11 +1,11 @@
-"""What the scripts share, in packages ordered by layer (docs/architecture.md). Nothing in here imports a script."""
+"""Code shared by the scripts, in packages ordered by layer (docs/architecture.md). Nothing here imports a script."""
 
 from __future__ import annotations
 
 
 class UserMistake(ValueError):
-    """Something that the person running a script can put right.
+    """An error that the user can correct: a bad row, a wrong constant, a full disk.
 
-    Its text is one clear sentence that names the file, row, column, value or constant and the remedy; a script prints
-    it without a traceback and exits with status 2.
+    Its text names the file, row, column, value or constant and says what to do. A script prints it without a traceback
+    and exits with status 2.
     """

@@ -1,13 +1,13 @@
-"""Every random choice of a run as a pure function of the seed and of the place where it is made.
+"""Random numbers as a pure function of the seed, their purpose and their indices (epoch, row, step …).
 
-No generator is kept, so none has to be saved: a run that starts again in the middle draws the same numbers.
+There is no generator state, so a checkpoint saves none: a resumed run draws the same numbers.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# What a number is drawn for: the same seed and position give unrelated numbers for two purposes.
+# What a number is drawn for. The same seed and indices give unrelated numbers for two purposes.
 ROW_ORDER, STEP, DEV_SPLIT, DEVICE_TRIAL, BOOTSTRAP = 1, 2, 3, 4, 5
 
 
@@ -23,18 +23,18 @@ def splitmix64(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def derive(seed: int, purpose: int, *places: int | np.ndarray) -> np.ndarray:
-    """64 random bits for each place: uint64 (n,), where `places` are whole numbers or arrays (n,) of them, n ≥ 1."""
+def derive(seed: int, purpose: int, *indices: int | np.ndarray) -> np.ndarray:
+    """64 random bits for each combination of indices, uint64 (n,). Each of `indices` is an integer or an array (n,), n ≥ 1."""
     state = splitmix64(np.array([seed], dtype=np.uint64) ^ splitmix64(np.array([purpose], dtype=np.uint64)))
-    for place in places:
-        state = splitmix64(state ^ np.atleast_1d(np.asarray(place)).astype(np.uint64))
+    for index in indices:
+        state = splitmix64(state ^ np.atleast_1d(np.asarray(index)).astype(np.uint64))
     return state
 
 
-def derive_seed(seed: int, purpose: int, *places: int) -> int:
-    """One number of `derive` as torch.manual_seed takes it: a whole number from 0 to 2^63 - 1.
+def derive_seed(seed: int, purpose: int, *indices: int) -> int:
+    """One number of `derive` as a seed for torch.manual_seed: an integer from 0 to 2^63 - 1.
 
     >>> derive_seed(42, STEP, 0) == derive_seed(42, STEP, 0) != derive_seed(42, STEP, 1)
     True
     """
-    return int(derive(seed, purpose, *places)[0] >> np.uint64(1))
+    return int(derive(seed, purpose, *indices)[0] >> np.uint64(1))

@@ -1,15 +1,10 @@
-"""Text for people."""
+"""Text as it is shown to the user: times, and characters that a terminal would hide or obey."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 def format_time(seconds: float) -> str:
-    """Elapsed time, rounded to seconds.
+    """Elapsed time as hours:minutes:seconds, rounded to seconds.
 
     >>> format_time(3725.4)
     '1:02:05'
@@ -28,9 +23,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with every invisible or control character but the line feed written as its code.
+    r"""Replace every invisible or control character, except the line feed, by its escape code.
 
-    What comes from a file may hold a zero-width space that explains the trouble, or codes that move a terminal's cursor.
+    Text from a file may hold a zero-width space, which an error must show, or codes that move the terminal's cursor.
 
     >>> printable("score\u200b \x1b[2J")
     'score\\u200b \\x1b[2J'

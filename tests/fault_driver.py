@@ -1,9 +1,9 @@
-"""Runs the training script many times in forks of one process, each time with a fault at another operation on the disk.
+"""Runs the training script many times in forks of one process, each time with a fault at another disk operation.
 
     python tests/fault_driver.py FOLDER FLAGS --action kill --points 1 2 3     (no points: 1, 2, 3 … until none is left)
 
 FLAGS: the script's, as a JSON list without --output. After each faulty run the script is started again without a fault, and
-what it leaves is held against an undisturbed run. Prints a JSON line a case. Thus SQLite is tested: sqlite.org/testing.html.
+its result is compared with an undisturbed run. Prints a JSON line per case. Like SQLite: sqlite.org/testing.html.
 POSIX only: a fork costs no second import of torch.
 """
 
@@ -38,7 +38,7 @@ ACTIONS = ("kill", "power", "short", "full", "ENOSPC", "EIO", "EACCES", "EFBIG")
 
 
 class Fault:
-    """What `durable.before` is in a faulty run: counts the operations, and strikes at the k-th.
+    """Replaces `durable.fault_point` in a faulty run: counts the operations, and fails the k-th.
 
     kill: SIGKILL. power: the same, and what was written but not synced is lost. short: of the k-th write half is written,
     then SIGKILL. full: ENOSPC from then on. Else the error of that name, once.
@@ -91,7 +91,7 @@ def start(flags: list[str], log: Path, fault: Callable[[str, Path], None] | None
         try:
             with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
                 if fault is not None:
-                    durable.before = fault
+                    durable.fault_point = fault
                 try:
                     status = run_script(lambda: script.main(flags))
                 except BaseException:

@@ -205,8 +205,8 @@ MUTATIONS = [
     Mutation(
         "untrained rows returned in the order of the table",
         "connection/encoder/packed/trained_rows.py",
-        "return F.embedding(self.place[token_ids], self.table)",
-        "return F.embedding(token_ids, self.table)",
+        "return torch.cat([self.rows, self.rest])[self.place]",
+        "return torch.cat([self.rows, self.rest])",
         LAYER,
     ),
     # --- data
@@ -220,8 +220,8 @@ MUTATIONS = [
     Mutation(
         "overlap by the letter only",
         "connection/reading/overlap.py",
-        'return " ".join(evened.casefold().split())',
-        "return evened",
+        'return " ".join(normalised.casefold().split())',
+        "return normalised",
         ("tests/reading/test_overlap.py",),
     ),
     Mutation(
@@ -249,7 +249,7 @@ MUTATIONS = [
     Mutation(
         "a damaged checkpoint is taken",
         "connection/disk/checkpoints.py",
-        'if contents[name].sha256 != listed[name].get("sha256"):',
+        'if digests[name].sha256 != listed[name].get("sha256"):',
         "if False:",
         RESUME,
     ),
@@ -257,8 +257,8 @@ MUTATIONS = [
     Mutation(
         "no sync before the rename",
         "connection/disk/durable.py",
-        "        _sync(file, path)\n    return Content",
-        "    return Content",
+        "        _sync(file, path)\n    return Digest",
+        "    return Digest",
         ("tests/disk/test_durable.py",),
     ),
     Mutation(

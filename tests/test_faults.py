@@ -209,7 +209,7 @@ from connection.script.interruption import stoppable
 from connection.script.running import run_script
 def main():
     with stoppable() as stop:
-        with stop.held():
+        with stop.deferred():
             print("held", flush=True)
             while not stop.asked: time.sleep(0.01)
             print("asked", flush=True)
@@ -344,8 +344,8 @@ def test_a_full_disk_is_one_sentence_and_the_next_start_ends_the_same(
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert first.startswith(f"2 {disk / 'run'}")
-    assert re.search(r" cannot be written: No space left on device \(0\.\d MB are free there\)\.", first)
-    assert second.startswith(f"OUTPUT: the disk of {disk / 'run'} has 0 MB free, and the run will write about ")
+    assert re.search(r" cannot be written: No space left on device \(0\.\d MB are free\)\.", first)
+    assert second.startswith(f"OUTPUT: the disk of {disk / 'run'} has 0 MB free, and the run needs about ")
     assert_same(tmp_path / "kept", golden)
 
 

@@ -74,7 +74,7 @@ def test_a_typo_in_a_path(start: Start, pairs_files: dict[str, Path]) -> None:
 
 
 def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder(start: Start, tmp_path: Path, tiny_encoder: Path) -> None:
-    assert refused(start(train_file=tmp_path)) == f"{tmp_path} is a folder; a file of sentence pairs is needed here.\n"
+    assert refused(start(train_file=tmp_path)) == f"{tmp_path} is a folder; name a file of sentence pairs.\n"
     told = refused(start(encoder=tiny_encoder / "vocab.txt"))
     assert told.startswith(f"ENCODER is the file {tiny_encoder / 'vocab.txt'}; give the folder")
 
@@ -83,7 +83,7 @@ def test_a_wrong_column(start: Start, pairs_files: dict[str, Path]) -> None:
     told = refused(start(sentence1_column="sentence_1"))
     columns = '"sentence1", "sentence2", "score"'
     assert told == (
-        f'{pairs_files["train"]} has no column "sentence_1" (SENTENCE1_COLUMN). Its columns: {columns}. '
+        f'{pairs_files["train"]} has no column "sentence_1" (SENTENCE1_COLUMN); its columns: {columns}. '
         'Did you mean "sentence1"?\n'
     )
 
@@ -101,15 +101,15 @@ def test_only_train_is_ones_own(start: Start, table: Callable, pairs_files: dict
     """TRAIN_FILE and its columns are set, and DEV_FILE is forgotten: then dev lacks the columns."""
     path = table("one,other,same\na,b,1\nc,d,0\n")
     told = refused(start(train_file=path, sentence1_column="one", sentence2_column="other", score_column="same"))
-    assert told.startswith(f'{pairs_files["dev"]} has no column "one" (SENTENCE1_COLUMN).')
+    assert told.startswith(f'{pairs_files["dev"]} has no column "one" (SENTENCE1_COLUMN);')
     assert told.endswith('This file is DEV_FILE; set DEV_FILE = "" to split dev off the training pairs.\n')
 
 
 def test_a_file_of_one_column(start: Start, table: Callable) -> None:
     told = refused(start(train_file=table("sentence1\na man\na cat\n")))
     assert told.endswith(
-        'has no column "sentence2" (SENTENCE2_COLUMN). Its columns: "sentence1". That is too few: 3 are needed, each of '
-        "them one of SENTENCE1_COLUMN, SENTENCE2_COLUMN, SCORE_COLUMN.\n"
+        'has no column "sentence2" (SENTENCE2_COLUMN); its columns: "sentence1". 3 columns are needed: '
+        "SENTENCE1_COLUMN, SENTENCE2_COLUMN, SCORE_COLUMN.\n"
     )
 
 
@@ -125,8 +125,10 @@ def test_a_korean_excels_plain_csv(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "korean.csv"
     path.write_bytes("sentence1,sentence2,score\n비가 온다,비가 내린다,5\n해가 뜬다,차가 빠르다,0\n".encode("cp949"))
     told = refused(start(train_file=path))
-    assert told.startswith(f'{path}:2  byte 0xba (number 27 of the file) is not readable as "utf-8" (ENCODING). Save the file')
-    assert 'as UTF-8, or set ENCODING to what it was saved in: "cp1252" (Western Excel), "cp949" (Korean Excel)' in told
+    assert told.startswith(
+        f'{path}:2  byte 0xba (number 27 of the file) cannot be decoded as "utf-8" (ENCODING). Save the file'
+    )
+    assert told.endswith('as UTF-8, or set ENCODING to its encoding, perhaps "cp949" (Korean Excel).\n')
     process = start(train_file=path, dev_file=path, test_file="", encoding="cp949", epochs=0)
     out, _ = process.communicate(timeout=100)
     assert process.returncode == 0 and "    5  비가 온다  |  비가 내린다" in out.splitlines()
@@ -136,7 +138,7 @@ def test_a_korean_excels_plain_csv(start: Start, tmp_path: Path) -> None:
 def test_a_score_column_of_text(start: Start, table: Callable) -> None:
     path = table("sentence1,sentence2,score,who\na,b,1,Kim\nc,d,2,Lee\n")
     told = refused(start(train_file=path, score_column="who")).splitlines()
-    assert told[1] == f'  {path}:2  column "who": "Kim" is no finite number: write one from 0 to 5'
+    assert told[1] == f'  {path}:2  column "who": "Kim" is not a finite number: write one from 0 to 5'
     assert told[-2:] == ["No row has a number for its score: is SCORE_COLUMN the right column?", "2 bad rows of 2."]
 
 
@@ -151,8 +153,8 @@ def test_three_rows(start: Start, table: Callable, tmp_path: Path) -> None:
     process.communicate(timeout=100)
     assert process.returncode == 0 and (tmp_path / "run" / "best" / "model.safetensors").is_file()
     told = refused(start(train_file=path, dev_file="", output=tmp_path / "other"))
-    assert told.startswith("DEV_FILE is empty, and 0.1 (DEV_SHARE) of the 3 training rows cannot be split off")
-    assert "Give a DEV_FILE, add pairs, or change DEV_SHARE." in told
+    assert told.startswith("DEV_SHARE: the largest group of rows that share sentences has 1 of the 3 training rows, ")
+    assert "Set DEV_FILE, add pairs, or change DEV_SHARE." in told
 
 
 def test_what_is_piped_into_a_file_holds_no_bars_and_no_colours(start: Start) -> None:
@@ -197,7 +199,7 @@ def test_two_runs_at_once_on_one_output(start: Start, tmp_path: Path) -> None:
     try:
         wait_for_training(first)
         told = refused(start(epochs=100_000))
-        assert told.startswith(f"OUTPUT: another process (number {first.pid}) is writing into {tmp_path / 'run'}.")
+        assert told.startswith(f"OUTPUT: another process (id {first.pid}) is writing to {tmp_path / 'run'}.")
     finally:
         first.kill()
         first.communicate()

@@ -275,7 +275,7 @@ def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path:
         ({"encoder": "nowhere"}, "nowhere is not there"),
         ({"train_file": "none.csv"}, "There is no file"),
         ({"score_column": "label"}, 'no column "label"'),
-        ({"score_range": "0 1"}, "out of SCORE_RANGE"),
+        ({"score_range": "0 1"}, "outside SCORE_RANGE"),
         ({"device": "cuda:7"}, "DEVICE"),
         ({"output": "file"}, "is a file"),
         ({"score_column": "sentence1"}, "SENTENCE1_COLUMN and SCORE_COLUMN name the same column"),

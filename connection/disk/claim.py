@@ -1,4 +1,4 @@
-"""Keeps a second start away from an OUTPUT at which a process is at work."""
+"""A lock that prevents two processes from writing to one OUTPUT."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from connection.disk.durable import writing
 
 @contextlib.contextmanager
 def claimed(output: Path, constant: str = "OUTPUT") -> Iterator[None]:
-    """Keep other starts away from `output`, which `constant` names; the claim dies with its process, or with the `with`.
+    """Lock `output`, the path in `constant`, inside the `with` block. The lock ends with the block or with the process.
 
-    Raises UserMistake, with the other process's number, where one is at work there. The claim is a lock on a file beside
-    OUTPUT, or inside of it where its parent may not be written to.
+    Raises UserMistake, with the id of the other process, if it is locked already. The lock file is beside OUTPUT, or inside
+    it if its parent folder is not writable.
     """
     beside, inside = output.with_name(f".{output.name}.lock"), output / ".lock"
     with writing(output):
@@ -32,7 +32,7 @@ def claimed(output: Path, constant: str = "OUTPUT") -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # before the release: who waits for this file must not get it
+        with contextlib.suppress(OSError):  # before the release: a process that waits must not lock a deleted file
             Path(lock.lock_file).unlink()
         lock.release()
 
@@ -40,7 +40,7 @@ def claimed(output: Path, constant: str = "OUTPUT") -> Iterator[None]:
 def _lock(output: Path, path: Path, constant: str) -> filelock.BaseFileLock:
     try:
         with path.open("rb", buffering=0) as file:
-            file.seek(1)  # Windows locks the first byte
+            file.seek(1)  # Windows locks the first byte; the process id stands behind it
             owner = file.read().strip().decode(errors="replace")
     except OSError:
         owner = ""
@@ -49,8 +49,8 @@ def _lock(output: Path, path: Path, constant: str) -> filelock.BaseFileLock:
         lock.acquire()
     except filelock.Timeout:
         raise UserMistake(
-            f"{constant}: another process{f' (number {owner})' * bool(owner)} is writing into {output}. Wait until it has "
-            f"ended, or name another {constant}."
+            f"{constant}: another process{f' (id {owner})' * bool(owner)} is writing to {output}. Wait until it has ended, or "
+            f"name another {constant}."
         ) from None
     with contextlib.suppress(OSError), path.open("r+b") as file:
         file.seek(1)

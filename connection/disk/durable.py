@@ -1,7 +1,8 @@
-"""The one door through which a run's files reach the disk: after a kill or a power cut at any moment, each is whole or absent.
+"""Atomic, durable writes: after a kill or a power cut at any moment, each file of a run is complete or absent.
 
-A file is written beside its place, synced and renamed onto it, then its folder is synced; a folder of files likewise.
-What a rename may overtake without these syncs: Pillai et al., OSDI 2014. Knows nothing of what the files hold.
+Every write of a run goes through this module. A file is written under a temporary name, synced with fsync, renamed, and its
+folder synced; a folder of files is written in the same way. Without these syncs, a rename may reach the disk before the data
+(Pillai et al., OSDI 2014). What the files mean is not known here.
 """
 
 from __future__ import annotations
@@ -20,47 +21,47 @@ from typing import BinaryIO
 
 from connection import UserMistake
 
-BLOCK = 8 << 20  # bytes that are written or read at a time
-PATIENCE_SECONDS = 2.0  # with a file that another program holds
+BLOCK = 8 << 20  # bytes written or read at a time
+PATIENCE_SECONDS = 2.0  # how long an operation is retried while another program holds the file
 Chunk = bytes | bytearray | memoryview
 
 if sys.platform == "darwin":
     import fcntl
 
 
-def before(operation: str, path: Path) -> None:
-    """Called before each operation on the disk. Does nothing; a test puts in its place what lets the k-th one fail."""
+def fault_point(operation: str, path: Path) -> None:
+    """Called before each disk operation. Does nothing; tests replace it to make the k-th operation fail."""
 
 
 @dataclass(frozen=True)
-class Content:
-    """What a file holds, in short: its SHA-256 in hexadecimal, and its size in bytes."""
+class Digest:
+    """A file's SHA-256 in hexadecimal, and its size in bytes."""
 
     sha256: str
     size: int
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, those that are not there."""
-    before("make folder", folder)
+    """Create a folder and its missing parents."""
+    fault_point("make folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_file(path: Path, chunks: Iterable[Chunk]) -> Content:
-    """Write a file and sync it. Until this returns it is not whole: for files of a folder that is renamed afterwards."""
+def write_file(path: Path, chunks: Iterable[Chunk]) -> Digest:
+    """Write a file and sync it. Not atomic: for the files of a folder that is renamed afterwards."""
     digest, size = hashlib.sha256(), 0
-    before("open", path)
+    fault_point("open", path)
     with path.open("wb", buffering=0) as file:
         for block in _blocks(chunks):
             digest.update(block)
             size += len(block)
             _write(file, path, block)
         _sync(file, path)
-    return Content(digest.hexdigest(), size)
+    return Digest(digest.hexdigest(), size)
 
 
 def replace_file(path: Path, chunks: Iterable[Chunk]) -> None:
-    """Write a file that appears whole, in the place of the one that was there, or not at all."""
+    """Write a file atomically: either the new one is complete at `path`, or the old one is unchanged."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         write_file(temporary, chunks)
@@ -71,26 +72,26 @@ def replace_file(path: Path, chunks: Iterable[Chunk]) -> None:
 
 
 def move(old: Path, new: Path) -> None:
-    """Rename a file onto `new`, or a folder to where nothing is, within one disk; once this returns it stays so."""
-    before("rename", new)
+    """Rename durably. A file may replace `new`; a folder needs `new` to be free. Both paths are on one disk."""
+    fault_point("rename", new)
     _patiently(lambda: old.replace(new))
     sync_folder(new.parent)
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder with all that is in it; of a link only the link. Nothing there: nothing happens."""
+    """Delete a file, or a folder with its contents; of a link, only the link. A missing path is no error."""
     if path.is_symlink() or path.is_file():
-        before("delete", path)
+        fault_point("delete", path)
         _patiently(path.unlink)
     elif path.exists():
-        before("delete", path)
+        fault_point("delete", path)
         _patiently(lambda: shutil.rmtree(path))
 
 
 def _patiently(operation: Callable[[], object]) -> None:
-    """Do it, for two seconds again and again where Windows says that another program, a virus scanner mostly, holds a file.
+    """Call `operation`; on Windows, retry for PATIENCE_SECONDS while another program (often a virus scanner) holds the file.
 
-    5: access denied; 32: used by another process; 145: the folder is not empty, since a file's deletion is still pending.
+    5: access denied; 32: used by another process; 145: the folder is not empty, because a deletion is still pending.
     """
     give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -104,10 +105,10 @@ def _patiently(operation: Callable[[], object]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk. Windows does this by itself, and some file systems have no such call."""
+    """Sync a folder's entries to the disk. Not needed on Windows; some file systems do not support it."""
     if os.name == "nt":
         return
-    before("sync", folder)
+    fault_point("sync", folder)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         _flush(descriptor)
@@ -119,40 +120,40 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Have a folder with all that is in it on the disk, whoever wrote it."""
+    """Sync a folder and everything in it to the disk, including files that other code wrote."""
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
             sync_folder(path)
         else:
-            with path.open("r+b") as file:  # Windows syncs only what may be written
+            with path.open("r+b") as file:  # Windows syncs only files that are open for writing
                 _sync(file, path)
     sync_folder(folder)
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:
-    """A file's bytes, some at a time."""
+    """A file's bytes, BLOCK at a time."""
     with path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK):
             yield block
 
 
-def content_of(path: Path) -> Content:
-    """What a file on the disk holds. Raises OSError where it cannot be read."""
+def digest_of(path: Path) -> Digest:
+    """SHA-256 and size of a file on the disk. Raises OSError if it cannot be read."""
     digest, size = hashlib.sha256(), 0
     for block in read_blocks(path):
         digest.update(block)
         size += len(block)
-    return Content(digest.hexdigest(), size)
+    return Digest(digest.hexdigest(), size)
 
 
 class Log:
-    """A file that grows line by line. A kill may cut its last line short, and no other."""
+    """A file to which lines are appended. A kill may truncate its last line, and no other."""
 
     def __init__(self, path: Path, kept: bytes = b""):
-        """kept: what the file begins with."""
+        """kept: the bytes that the file starts with."""
         self.path = path
         replace_file(path, [kept])
-        before("open", path)
+        fault_point("open", path)
         self._file = path.open("ab", buffering=0)
 
     def add(self, line: str) -> None:
@@ -167,19 +168,19 @@ class Log:
 
 @contextlib.contextmanager
 def writing(path: Path, hint: str = "") -> Iterator[None]:
-    """Turn what the system says against a write into one sentence that names the path. hint: a sentence that follows it.
+    """Turn a failed write inside the `with` block into a UserMistake that names the path.
 
-    Where the disk is full, the sentence says how much is free.
+    hint: a sentence to append. If the disk is full, the message says how much space is free.
     """
     try:
         yield
     except Exception as error:
-        # tokenizers, which is written in Rust, has errors of its own that end in "(os error 28)"
+        # tokenizers, a Rust library, raises a plain Exception whose text ends in "(os error 28)"
         if not isinstance(error, OSError) and "(os error " not in str(error):
             raise
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", None) == errno.ENOSPC or "(os error 28)" in reason:
-            reason += f" ({_free(path) / 1e6:,.1f} MB are free there)"
+            reason += f" ({_free(path) / 1e6:,.1f} MB are free)"
         raise UserMistake(f"{path} cannot be written: {reason}.{f' {hint}' * bool(hint)}") from error
 
 
@@ -189,7 +190,7 @@ def _free(path: Path) -> int:
 
 
 def _blocks(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The same bytes in blocks: small chunks joined, large ones cut."""
+    """The same bytes in blocks of at most BLOCK: small chunks are joined, large ones split."""
     pending = bytearray()
     for chunk in chunks:
         if len(pending) + len(chunk) <= BLOCK:
@@ -206,21 +207,21 @@ def _blocks(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
 
 
 def _write(file: BinaryIO, path: Path, block: Chunk) -> None:
-    before("write", path)
-    rest = memoryview(block)
-    while rest:  # the system may take less than it was given
-        rest = rest[os.write(file.fileno(), rest) :]
+    fault_point("write", path)
+    unwritten = memoryview(block)
+    while unwritten:  # os.write may write less than it was given
+        unwritten = unwritten[os.write(file.fileno(), unwritten) :]
 
 
 def _sync(file: BinaryIO, path: Path) -> None:
-    before("sync", path)
+    fault_point("sync", path)
     _flush(file.fileno())
 
 
 def _flush(descriptor: int) -> None:
-    """Have a file or folder on the disk. macOS' fsync leaves it in the drive's own cache, which a power cut empties."""
+    """Flush a file or folder to the disk. On macOS, fsync stops at the drive's cache, which a power cut empties."""
     if sys.platform == "darwin":
-        with contextlib.suppress(OSError):  # a network's file system may not know it
+        with contextlib.suppress(OSError):  # some network file systems do not support it
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
     os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Files and folders before anything is written: sums, room, permission, what is there already."""
+"""Files and folders before a run writes: checksums, free space, permission, and an OUTPUT that exists already."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ TRIAL = ".connection-trial"
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal. Raises UserMistake for a file that cannot be read."""
+    """The file's SHA-256 in hexadecimal. Raises UserMistake if it cannot be read."""
     try:
-        return durable.content_of(path).sha256
+        return durable.digest_of(path).sha256
     except OSError as error:
         raise UserMistake(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UserMistake unless a folder can be made in `folder`, or where it would lie: tried, as permissions do not tell."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    with writing(there):
-        durable.make_folder(there / TRIAL)
-        with contextlib.suppress(FileNotFoundError):  # two runs may try the same folder
-            (there / TRIAL).rmdir()
+    """Raise UserMistake unless `folder`, or its nearest existing parent, is writable. Permission bits do not tell, so it is
+    tried."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    with writing(nearest):
+        durable.make_folder(nearest / TRIAL)
+        with contextlib.suppress(FileNotFoundError):  # another run may try the same folder
+            (nearest / TRIAL).rmdir()
 
 
 def check_space(output: Path, weights: int, *, trains: bool = True, going_on: bool = False) -> None:
-    """Raise UserMistake unless the disk of OUTPUT has room for what a run writes.
+    """Raise UserMistake unless the disk of OUTPUT has enough free space for a run.
 
-    weights: the bytes of the encoder's weights as they are written. A run needs best/ twice, while it is replaced, and three
-    checkpoints, each of the weights, two moments and the best weights, if it `trains`.
-    going_on: what lies in OUTPUT is part of it.
+    weights: size of the encoder's weights as written, in bytes. A run needs best/ twice (the new one is complete before the
+    old one is deleted) and, if it `trains`, three checkpoints, each of 4 × weights: the weights, AdamW's two moments, the
+    best weights. going_on: the run is resumed, so the files in OUTPUT count towards what it needs.
     """
     needed = (2 + 3 * 4 * trains) * weights + 10_000_000
     if going_on:
@@ -44,13 +45,13 @@ def check_space(output: Path, weights: int, *, trains: bool = True, going_on: bo
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserMistake(
-            f"OUTPUT: the disk of {folder} has {free / 1e6:,.0f} MB free, and the run will write about {needed / 1e6:,.0f} MB. "
-            "Make room, or name an OUTPUT on another disk."
+            f"OUTPUT: the disk of {folder} has {free / 1e6:,.0f} MB free, and the run needs about {needed / 1e6:,.0f} MB. "
+            "Free some space, or name an OUTPUT on another disk."
         )
 
 
 def set_aside(output: Path) -> Path:
-    """Rename OUTPUT to the first free of OUTPUT-1, OUTPUT-2, … (scores.csv to scores-1.csv, …); nothing is deleted."""
+    """Rename OUTPUT to the first free name of OUTPUT-1, OUTPUT-2, … (scores.csv to scores-1.csv). Deletes nothing."""
     number, ending = 1, output.suffix if output.is_file() else ""
     while (aside := output.with_name(f"{output.name.removesuffix(ending)}-{number}{ending}")).exists():
         number += 1

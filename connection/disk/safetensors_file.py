@@ -1,7 +1,7 @@
-"""Tensors by name → the bytes of a safetensors file, one tensor after the other: no second copy of a model in memory.
+"""Tensors by name → the bytes of a safetensors file, one tensor at a time, without a second copy of the model in memory.
 
-The same bytes as `safetensors.torch.save` makes, which needs twice the model's size for them.
-The format: a header's length (8 bytes, little-endian), the header in JSON, the tensors end to end.
+The bytes are those of `safetensors.torch.save`, which needs memory for a whole second copy.
+The format: the length of the header (8 bytes, little-endian), the header in JSON, the tensors one after the other.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _TYPES = {torch.float32: "F32", torch.float64: "F64"}
 
 
 def safetensors_chunks(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """The file of these tensors in pieces. tensors: float32 or float64, on any device. Raises TypeError for another type."""
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # as the library orders them
+    """The file of these tensors, in chunks. tensors: float32 or float64, on any device. Raises TypeError for other dtypes."""
+    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # the library's order
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in names:

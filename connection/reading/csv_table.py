@@ -1,4 +1,4 @@
-"""CSV and TSV → rows of cells; and the CSV that we write, which a spreadsheet opens without running anything."""
+"""Reads CSV and TSV as rows of cells, and writes CSV in which a spreadsheet runs no cell as a formula."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from connection import UserMistake
 from connection.reading.table import NUMBER, Reading, Table
 from connection.reading.text_lines import LONGEST_ROW, read_lines
 
-# What a spreadsheet may take for the start of a formula, after blanks and invisible characters that it may pass over.
+# What a spreadsheet may take for the start of a formula, after blanks and invisible characters that it may ignore.
 _FORMULA = re.compile(r"[\s\u00a0\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠\t\r]")
-# Columns that only files of ours have: predictions and scores. In these a `'` before a formula is a guard.
+# Columns of the files that this project writes (predictions, scores). Only in these files a `'` before a formula is a guard.
 OUR_COLUMNS = {"predicted_before", "predicted_after", "similarity", "score_predicted"}
 
 
@@ -25,14 +25,14 @@ def open_file(path: Path, reading: Reading) -> CsvTable:
 
 
 class CsvTable(Table):
-    """CSV or TSV. With a header, rows of other widths are handed on as they are. Guards before formulas are taken off in files
-    that this project wrote; elsewhere a `'` is the person's own."""
+    """CSV or TSV. Rows of any width are returned; `RowCheck` judges them. Guards before formulas are removed in files that this
+    project wrote; in other files a `'` belongs to the text."""
 
     def __init__(self, path: Path, has_header: bool, separator: str, quoting: bool, encoding: str):
         self.separator, self.quoting, self.encoding = separator, quoting, encoding
         super().__init__(path, None)
-        self._begin = 1  # the line on which the row begins that is being read
-        self._length = 0  # its characters so far
+        self._begin = 1  # the first line of the row that is being read
+        self._length = 0  # the number of its characters read so far
         self._is_ours = False
         self._records = self._read()
         if has_header:
@@ -47,7 +47,7 @@ class CsvTable(Table):
         return self._records
 
     def _read(self) -> Iterator[tuple[int, list[str]]]:
-        """Every record that is not blank, with the line on which it begins."""
+        """Every record that is not blank, with the number of its first line."""
         csv.field_size_limit(LONGEST_ROW)
         reader = csv.reader(
             self._lines(),
@@ -70,18 +70,18 @@ class CsvTable(Table):
             self._length += len(text)
             if self._length > LONGEST_ROW:
                 raise UserMistake(
-                    f"{self.path}:{self._begin}  the row that begins here is longer than {LONGEST_ROW:,} characters. Is a "
-                    "double quote not closed?"
+                    f"{self.path}:{self._begin}  the row that begins here is longer than {LONGEST_ROW:,} characters: probably "
+                    "a double quote is not closed."
                 )
             yield text
 
 
 def _csv_error_text(path: Path, line: int, error: csv.Error) -> str:
-    if "NUL" in str(error):  # Python 3.10; later ones hand the character on, and it is found there
-        return f"{path}:{line}  the row holds a NUL character: the file is damaged, or its ENCODING is another."
+    if "NUL" in str(error):  # Python 3.10; later versions return the character, and `RowCheck` reports it
+        return f"{path}:{line}  the row contains a NUL character: the file is damaged, or ENCODING is wrong."
     return (
-        f"{path}:{line}  the double quotes of the row that begins here do not pair up ({error}). Close the quote, "
-        "double a quote that belongs to the text, or set QUOTING = False if quotes mean nothing in this file."
+        f"{path}:{line}  the double quotes of the row that begins here are not balanced ({error}). Close the quote, double "
+        "a quote that belongs to the text, or set QUOTING = False if quotes have no special meaning in this file."
     )
 
 
@@ -90,7 +90,7 @@ def _runs_as_formula(cell: str) -> bool:
 
 
 def with_guard(cell: str) -> str:
-    """A cell as we write it: one `'` before what a spreadsheet would run as a formula, and before what is so guarded.
+    """A cell as it is written: with a `'` before a text that a spreadsheet would run as a formula, guarded already or not.
 
     >>> with_guard("=1+1"), with_guard("-0.5"), with_guard("'=1+1"), with_guard("it's")
     ("'=1+1", '-0.5', "''=1+1", "it's")
@@ -103,11 +103,10 @@ def _without_guard(cell: str) -> str:
 
 
 def write_csv(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a CSV file that a spreadsheet opens without running anything; with one of OUR_COLUMNS among its columns,
-    `open_table` gives the same cells back.
+    """Write a CSV file in which a spreadsheet runs no cell as a formula.
 
-    file: open for text with `newline=""`.
+    If one of OUR_COLUMNS is in the header, `open_table` returns the same cells. file: opened for text with `newline=""`.
     """
-    writer = csv.writer(file)  # ends lines with CR LF (RFC 4180), which also makes it quote a cell that holds either
+    writer = csv.writer(file)  # ends lines with CR LF (RFC 4180), so it also quotes cells that contain CR or LF
     for cells in itertools.chain([header], rows):
         writer.writerow([with_guard(cell) for cell in cells])

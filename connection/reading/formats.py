@@ -1,4 +1,7 @@
-"""A file → the Table of its format, by the ending of its name. To add a format: its file here, and its line in FORMATS."""
+"""Opens a file with the reader of its format, chosen by the file's extension.
+
+To add a format, add a module to this package and a line to FORMATS.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from connection import UserMistake
 from connection.reading.table import Reading, Table
 from connection.reading.text_lines import check_mark
 
-# Ending → the module with its `open_file`. What is not listed is read as CSV.
+# Extension → the module with its `open_file`. Other extensions are read as CSV.
 FORMATS = {
     ".csv": "connection.reading.csv_table",
     ".tsv": "connection.reading.csv_table",
@@ -20,6 +23,7 @@ FORMATS = {
     ".parquet": "connection.reading.parquet_table",
     ".pq": "connection.reading.parquet_table",
 }
+# First bytes of formats that cannot be read → what the file is, and what to do.
 _FOREIGN = {
     b"PK\x03\x04": "an Excel workbook or another zip archive: in the spreadsheet, save it as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: in the spreadsheet, save it as CSV UTF-8",
@@ -27,17 +31,17 @@ _FOREIGN = {
     b"BZh": "compressed (bzip2): unpack it",
     b"\xfd7zX": "compressed (xz): unpack it",
     b"\x28\xb5\x2f\xfd": "compressed (zstd): unpack it",
-    b"<!DO": "a web page, no table: download the file itself",
-    b"<htm": "a web page, no table: download the file itself",
+    b"<!DO": "a web page, not a table: download the file itself",
+    b"<htm": "a web page, not a table: download the file itself",
     b"PAR1": 'a Parquet file: give it a name that ends in ".parquet"',
     b"%PDF": "a PDF document: save its table as CSV UTF-8",
 }
 
 
 def open_table(path: Path, reading: Reading) -> Table:
-    """The file's rows, by the format that its name ends in; `reading` says what the constants do.
+    """The table of a file. reading: whether it has a header, its separator, quoting and encoding.
 
-    Raises UserMistake, here or while the rows are read, for a file that is not what its name says.
+    Raises UserMistake, here or while the rows are read, for a file that does not have the format of its extension.
     """
     try:
         with path.open("rb") as file:
@@ -46,8 +50,8 @@ def open_table(path: Path, reading: Reading) -> Table:
         raise UserMistake(f"{path} cannot be read: {error.strerror}.") from None
     format_module = importlib.import_module(FORMATS.get(path.suffix.lower(), FORMATS[".csv"]))
     if not getattr(format_module, "BINARY", False):
-        for magic, what in _FOREIGN.items():
+        for magic, description in _FOREIGN.items():
             if start.startswith(magic):
-                raise UserMistake(f"{path} is {what}.")
+                raise UserMistake(f"{path} is {description}.")
         check_mark(path, start, reading.encoding)
     return format_module.open_file(path, reading)

@@ -1,4 +1,4 @@
-"""JSON Lines → rows of cells."""
+"""Reads JSON Lines as rows of cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_file(path: Path, reading: Reading) -> JsonLines:
 
 
 class JsonLines(Table):
-    """One JSON object a line. The first one names the columns; what later ones hold besides is ignored and counted."""
+    """One JSON object per line. The keys of the first one are the columns; other keys of later ones are ignored and counted."""
 
     header: list[str]
 
@@ -29,7 +29,7 @@ class JsonLines(Table):
         self._records = self._read()
         line, first = next(self._records, (0, None))
         if first is None:
-            raise UserMistake(f"{path} is empty: one JSON object a line is needed.")
+            raise UserMistake(f"{path} is empty: one JSON object per line is needed.")
         if isinstance(first, BadRow):
             raise UserMistake(f"{path}:{line}  {first}.")
         self.header = list(first)
@@ -38,12 +38,12 @@ class JsonLines(Table):
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
         known = set(self.header)
-        for line, found in self._records:
-            if isinstance(found, BadRow):
-                yield line, found
+        for line, record in self._records:
+            if isinstance(record, BadRow):
+                yield line, record
                 continue
-            self.ignored_cells += len(found.keys() - known)
-            yield line, [found.get(name, NotText("")) for name in self.header]
+            self.ignored_cells += len(record.keys() - known)
+            yield line, [record.get(name, NotText("")) for name in self.header]
 
     def _read(self) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
         for line, text in enumerate(read_lines(self.path, self.encoding, newline="\n"), start=1):
@@ -54,21 +54,21 @@ class JsonLines(Table):
 
 
 def _json_cells(text: str) -> dict[str, str] | BadRow:
-    """The cells of one line by their columns; numbers stay as they are written."""
+    """The cells of one line, by column. Numbers keep the digits of the file."""
     repeated: list[str] = []
 
     def as_dict(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) < len(items):
+        record = dict(items)
+        if len(record) < len(items):
             repeated.extend(name for name, count in Counter(name for name, _ in items).items() if count > 1)
-        return found
+        return record
 
     try:
-        found = json.loads(text, object_pairs_hook=as_dict, parse_int=NotText, parse_float=NotText, parse_constant=NotText)
+        record = json.loads(text, object_pairs_hook=as_dict, parse_int=NotText, parse_float=NotText, parse_constant=NotText)
     except (ValueError, RecursionError) as error:
-        return BadRow(f"the line is no JSON object ({error}): write one object a line")
-    if not isinstance(found, dict):
-        return BadRow('the line is JSON, but no object: write one object a line, as {"sentence1": …}')
+        return BadRow(f"the line is not a JSON object ({error}): write one object per line")
+    if not isinstance(record, dict):
+        return BadRow('the line is JSON, but not an object: write one object per line, such as {"sentence1": …}')
     if repeated:
-        return BadRow(f'the line names "{repeated[0]}" more than once')
-    return {name: value if isinstance(value, str) else NotText(json.dumps(value)) for name, value in found.items()}
+        return BadRow(f'the line has the key "{repeated[0]}" more than once')
+    return {name: value if isinstance(value, str) else NotText(json.dumps(value)) for name, value in record.items()}

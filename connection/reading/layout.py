@@ -1,4 +1,4 @@
-"""The constants that say how a file of pairs is to be read."""
+"""The constants that describe the layout of a file of pairs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from connection.script.settings import Settings
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file of pairs is to be read; each field is the constant of the same name.
+    """How to read a file of pairs: the columns, the scale of the scores, and the text format.
 
-    A column is a name from the header, or a number counting from 1 for a file that has none.
-    `score` may be None: then the file needs no scores.
+    sentence1, sentence2, score: the columns, each a name from the header or, for a file without a header, a number counting
+    from 1. score is None for files without scores. The other fields are the constants of the same names.
     """
 
     sentence1: str | int = "sentence1"
@@ -26,21 +26,22 @@ class Layout:
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
-        """The layout that the constants of a script say."""
+        """The layout given by a script's constants."""
         columns = (settings.SENTENCE1_COLUMN, settings.SENTENCE2_COLUMN, settings.SCORE_COLUMN or None)
         return cls(*columns, settings.SCORE_RANGE, settings.SEPARATOR, settings.QUOTING, settings.ENCODING)
 
     @property
     def columns(self) -> dict[str, str | int]:
-        """The constants that name a column, with what they name."""
+        """The column of each constant that names one."""
         named = {"SENTENCE1_COLUMN": self.sentence1, "SENTENCE2_COLUMN": self.sentence2}
         return named if self.score is None else named | {"SCORE_COLUMN": self.score}
 
     @property
     def reading(self) -> Reading:
-        """What of this a file format needs to know."""
+        """The part that a file format needs."""
         return Reading(self.has_header, self.separator, self.quoting, self.encoding)
 
     @property
     def has_header(self) -> bool:
+        """Whether the file has a header: a column given by its name needs one."""
         return any(isinstance(column, str) for column in self.columns.values())

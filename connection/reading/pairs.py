@@ -1,7 +1,6 @@
-"""A file of sentence pairs → a table of its checked rows.
+"""Reads a file of sentence pairs into a table of checked rows.
 
-Knows neither file formats (`formats.py`), nor what makes a row bad (`row_check.py`), nor how pairs of two files relate
-(`overlap.py`), nor tokens.
+File formats are in `formats.py`, the checks of a row in `row_check.py`, comparisons of pairs in `overlap.py`.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 class Pairs:
     """The pairs of one file.
 
-    table: columns sentence1, sentence2 (text as in the file), score (float, 0 to 1) and line (where the row begins).
-    columns, cells: the file's own header and rows, kept only where asked for.
-    ignored_cells: those to the right of the highest numbered column, or under no name of the first JSON line.
-    blank_lines: lines passed over as no row.
-    control_rows: rows that hold control characters, which BERT's tokenizer drops (STS benchmark's train has one).
+    table: the columns sentence1, sentence2 (text as in the file), score (float, 0 to 1) and line (the row's first line).
+    columns, cells: the file's own header and rows; cells are kept only on request.
+    ignored_cells: cells to the right of the highest column number, or under a key that the first JSON line does not have.
+    blank_lines: lines skipped because they are blank.
+    control_rows: rows with control characters, which BERT's tokenizer drops (the STS benchmark's train set has one).
     """
 
     path: Path
@@ -45,9 +44,9 @@ class Pairs:
 
 
 def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) -> Pairs:
-    """Read a file of sentence pairs (CSV, TSV, JSON Lines, Parquet); strict: every row is returned or refused by name.
+    """Read a file of sentence pairs (CSV, TSV, JSON Lines, Parquet). Strict: a single bad row is an error.
 
-    Raises UserMistake as `PairRows` does, and for scores that are all the same.
+    Raises UserMistake as `PairRows` does, and if all scores are equal.
     """
     rows = PairRows(path, layout, keep_cells=keep_cells)
     pairs = Pairs(rows.path, pd.DataFrame(), rows.columns)
@@ -55,7 +54,7 @@ def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) ->
     for row in rows:
         for name, values in columns.items():
             values.append(getattr(row, name))
-        pairs.control_rows += any(_CONTROL.search(row.cells[place]) for place in rows.places.values())
+        pairs.control_rows += any(_CONTROL.search(row.cells[index]) for index in rows.indices.values())
         pairs.ignored_cells += len(row.cells) - rows.check.width
         if keep_cells:
             pairs.cells.append([str(cell) for cell in row.cells[: rows.check.width]])
@@ -74,6 +73,6 @@ def _check_table(pairs: Pairs, layout: Layout) -> None:
     if layout.score is not None and scores.min() == scores.max():
         score = layout.score_range[0] + scores[0] * (layout.score_range[1] - layout.score_range[0])
         raise UserMistake(
-            f'{pairs.path}: every score in column "{layout.score}" is {score:g}. There is nothing to learn from, or to '
-            "correlate with, scores that are all the same: check SCORE_COLUMN, or add pairs with other scores."
+            f'{pairs.path}: every score in column "{layout.score}" is {score:g}, so there is nothing to learn or to correlate. '
+            "Check SCORE_COLUMN, or add pairs with other scores."
         )

@@ -1,4 +1,4 @@
-"""Parquet → rows of cells, by pyarrow. What the footer says is checked before anything is read."""
+"""Reads Parquet as rows of cells, with pyarrow. The sizes in the footer are checked before any data is read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from connection.reading.text_lines import LONGEST_ROW
 from connection.script.requirements import missing_extra
 
 BINARY = True
-MOST_ROWS = 50_000_000  # a few kilobytes can claim any number of rows, and hold them too
-MOST_BYTES = 4_000_000_000  # of one row group, unpacked
+MOST_ROWS = 50_000_000  # a file of a few kilobytes can contain, or claim, any number of rows
+MOST_BYTES = 4_000_000_000  # of one row group, uncompressed
 
 
 def open_file(path: Path, reading: Reading) -> ParquetTable:
@@ -23,7 +23,7 @@ def open_file(path: Path, reading: Reading) -> ParquetTable:
 
 
 class ParquetTable(Table):
-    """Parquet; the line of a row is its number, counting from 1. Only columns that are needed are read."""
+    """Parquet. The line of a row is its number, counting from 1. Only the columns that are needed are read."""
 
     header: list[str]
 
@@ -36,26 +36,26 @@ class ParquetTable(Table):
             self._file = parquet.ParquetFile(path)
             self._types = list(self._file.schema_arrow.types)
             super().__init__(path, list(self._file.schema_arrow.names))
-        except Exception as error:  # a damaged file is answered by pyarrow's own errors and by several of Python's
+        except Exception as error:  # for a damaged file pyarrow raises errors of its own and several of Python's
             raise _unreadable(path, error) from None
         self._rows = self._file.metadata.num_rows
         if self._rows > MOST_ROWS:
-            raise UserMistake(f"{path} has {self._rows:,} rows; at most {MOST_ROWS:,} can be held. Take a sample of them.")
+            raise UserMistake(f"{path} has {self._rows:,} rows; at most {MOST_ROWS:,} can be read. Take a sample of them.")
         groups = (self._file.metadata.row_group(group) for group in range(self._file.num_row_groups))
-        if any(group.total_byte_size > MOST_BYTES for group in groups):  # a single column is not asked: pyarrow may abort
-            raise UserMistake(f"{path} unpacks to more than {MOST_BYTES / 1e9:g} GB at once: write smaller row groups.")
+        if any(group.total_byte_size > MOST_BYTES for group in groups):  # not by column: pyarrow may abort
+            raise UserMistake(f"{path} has a row group of more than {MOST_BYTES / 1e9:g} GB. Write smaller row groups.")
         self._needed: list[int] = list(range(len(self.header)))
 
     def need(self, texts: Collection[int], numbers: Collection[int], *, others: bool) -> None:
         from pyarrow import types
 
         nested = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_temporal)
-        for place in (*texts, *numbers):
-            kind = self._types[place]
+        for index in (*texts, *numbers):
+            kind = self._types[index]
             inner = kind.value_type if types.is_dictionary(kind) else kind
             if any(is_kind(inner) for is_kind in nested):
-                wanted = "text" if place in texts else "numbers"
-                raise UserMistake(f'{self.path}: the column "{self.header[place]}" holds {kind}, no {wanted}.')
+                expected = "text" if index in texts else "numbers"
+                raise UserMistake(f'{self.path}: the column "{self.header[index]}" holds {kind}, not {expected}.')
         if not others:
             self._needed = sorted({*texts, *numbers})
 
@@ -69,31 +69,31 @@ class ParquetTable(Table):
         except Exception as error:
             raise _unreadable(self.path, error) from None
         if line != self._rows:
-            raise UserMistake(f"{self.path} is damaged: it holds {line:,} rows, and its footer says {self._rows:,}.")
+            raise UserMistake(f"{self.path} is damaged: it has {line:,} rows, but its footer says {self._rows:,}.")
 
     def _columns(self) -> Iterator[list[list[Any]]]:
-        """A list a column for some rows at a time; in columns that are not needed, empty texts."""
-        everything = len(self._needed) == len(self.header)
-        names = None if everything else [self.header[place] for place in self._needed]
+        """The columns of 4,096 rows at a time, a list of values each; columns that are not needed are empty texts."""
+        needs_all = len(self._needed) == len(self.header)
+        names = None if needs_all else [self.header[index] for index in self._needed]
         for batch in self._file.iter_batches(batch_size=4096, columns=names):
-            if everything:
+            if needs_all:
                 yield [column.to_pylist() for column in batch.columns]
                 continue
             columns = [[""] * len(batch)] * len(self.header)
-            for place in self._needed:
-                columns[place] = batch.column(self.header[place]).to_pylist()
+            for index in self._needed:
+                columns[index] = batch.column(self.header[index]).to_pylist()
             yield columns
 
 
 def _cells(row: Sequence[Any]) -> list[str] | BadRow:
-    cells = [value if isinstance(value, str) else NotText(_plain(value)) for value in row]
+    cells = [value if isinstance(value, str) else NotText(_json_text(value)) for value in row]
     if sum(map(len, cells)) >= LONGEST_ROW:
         return BadRow(f"the row is longer than {LONGEST_ROW:,} characters: delete it")
     return cells
 
 
-def _plain(value: Any) -> str:
-    """A value as JSON writes it: `null`, `true`, numbers; what JSON does not know as its text."""
+def _json_text(value: Any) -> str:
+    """A value as JSON writes it (`null`, `true`, numbers); values without a JSON form as Python writes them."""
     return str(value) if isinstance(value, decimal.Decimal) else json.dumps(value, default=str)
 
 

@@ -1,4 +1,4 @@
-"""What a person wants to see of their pairs before a long run: scores and first rows."""
+"""What is printed of the training pairs before a run: a histogram of the scores and the first rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ SHOWN_ROWS = 3
 
 
 def score_histogram(scores: ArrayLike, score_range: tuple[float, float], width: int = 40) -> str:
-    """Scores (n,) from 0 to 1 as bars, labelled on the scale of the file: a bar a value, or ten bars where they are many.
+    """A histogram of scores (n,) from 0 to 1, labelled on the scale of the file: a bar per value, or ten bars if there are
+    more than 11 values.
 
     >>> print(score_histogram([0.0, 0.0, 0.5, 1.0], (0, 5), width=4))
         0   2  ####
@@ -27,15 +28,15 @@ def score_histogram(scores: ArrayLike, score_range: tuple[float, float], width: 
     """
     low, high = score_range
     gold = np.asarray(scores, dtype=np.float64)
-    values, of_values = np.unique(gold, return_counts=True)
+    values, value_counts = np.unique(gold, return_counts=True)
     if len(values) <= 11:
         labels = [f"{low + value * (high - low):g}" for value in values]
-        counts = of_values.tolist()
+        counts = value_counts.tolist()
     else:
-        of_bins, edges = np.histogram(gold, bins=10, range=(0.0, 1.0))
+        bin_counts, edges = np.histogram(gold, bins=10, range=(0.0, 1.0))
         ends = [f"{low + edge * (high - low):g}" for edge in edges]
         labels = [f"{start} to {end}" for start, end in itertools.pairwise(ends)]
-        counts = of_bins.tolist()
+        counts = bin_counts.tolist()
     highest = max(counts)
     label_width, count_width = max(5, *map(len, labels)), max(3, len(f"{highest:,}"))
     bars = ["#" * round(width * count / highest) for count in counts]
@@ -58,7 +59,7 @@ def count_scores(scores: Sequence[float] | np.ndarray, score_range: tuple[float,
 
 
 def first_rows(table: pd.DataFrame, score_range: tuple[float, float], width: int = 45) -> str:
-    """The first rows of a table of pairs, a line each: score, sentence1, sentence2, cut to `width` characters."""
+    """The first rows of a table of pairs, one per line: score, sentence1, sentence2, which are cut to `width` characters."""
     low, high = score_range
     lines = []
     for row in table.head(SHOWN_ROWS).itertuples():

@@ -1,4 +1,4 @@
-"""A file of sentence pairs → its checked rows one after the other, or one error that names every bad row."""
+"""Streams the checked rows of a file of sentence pairs, and raises one error that lists the bad ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN_BAD_ROWS = 20
 
 
 class PairRow(NamedTuple):
-    """A row that can be used: the line it begins on, its cells, its sentences, its score from 0 to 1 (0 if none is read)."""
+    """A valid row: its first line, its cells, its sentences, its score from 0 to 1 (0 if the layout has no score)."""
 
     line: int
     cells: list[str]
@@ -28,22 +28,22 @@ class PairRow(NamedTuple):
 
 
 class PairRows:
-    """The rows of a file of sentence pairs (CSV, TSV, JSON Lines, Parquet), one after the other and never all at once.
+    """The rows of a file of sentence pairs (CSV, TSV, JSON Lines, Parquet), streamed: they are never all in memory.
 
-    columns: a name for each cell. header: the file's own, None if it has none. Iterating is strict: it raises UserMistake
-    at its end if any row could not be used; up to 20 of them are listed as `file:line`, column, value and what to do.
-    Raises UserMistake for a file that cannot be read and a column that is not there.
+    columns: a name for each cell. header: the file's own, None if it has none. indices: the index of each constant's column.
+    Iteration raises UserMistake at its end if any row is bad; up to 20 are listed, each with file:line, column, value and
+    what to do. The constructor raises UserMistake for a file that cannot be read or a missing column.
     """
 
     def __init__(self, path: str | Path, layout: Layout, *, keep_cells: bool = True):
-        """keep_cells: whether cells that no constant names are wanted too; a Parquet file's other columns may stay unread."""
+        """keep_cells: also read the columns that no constant names; without it, Parquet skips them."""
         self.path, self.layout = _checked_path(Path(path)), layout
         self.table = open_table(self.path, layout.reading)
-        self.places = _places(self.table, layout)
-        texts = [self.places["SENTENCE1_COLUMN"], self.places["SENTENCE2_COLUMN"]]
-        scores = [self.places["SCORE_COLUMN"]] if layout.score is not None else []
+        self.indices = _column_indices(self.table, layout)
+        texts = [self.indices["SENTENCE1_COLUMN"], self.indices["SENTENCE2_COLUMN"]]
+        scores = [self.indices["SCORE_COLUMN"]] if layout.score is not None else []
         self.table.need(texts, scores, others=keep_cells)
-        self.check = RowCheck(layout, self.places, self.table)
+        self.check = RowCheck(layout, self.indices, self.table)
         self.header, self.columns = self.table.header, self.check.names
 
     def __iter__(self) -> Iterator[PairRow]:
@@ -57,8 +57,8 @@ class PairRows:
                     bad.append(f"  {self.path}:{line}  {'; '.join(problems)}")
                 continue
             good_count += 1
-            sentence1, sentence2 = (str(cells[self.places[f"SENTENCE{side}_COLUMN"]]) for side in (1, 2))
-            score = _scaled(cells[self.places["SCORE_COLUMN"]], self.layout) if self.layout.score is not None else 0.0
+            sentence1, sentence2 = (str(cells[self.indices[f"SENTENCE{side}_COLUMN"]]) for side in (1, 2))
+            score = _scaled(cells[self.indices["SCORE_COLUMN"]], self.layout) if self.layout.score is not None else 0.0
             yield PairRow(line, cells, sentence1, sentence2, score)
         if bad:
             raise UserMistake(_bad_rows_text(self.path, bad, bad_count, good_count, self.check.no_score))
@@ -69,7 +69,7 @@ class PairRows:
 
 
 def _checked_path(path: Path) -> Path:
-    """The path of a regular file, links followed; anything else (a folder, a pipe, a device) is refused unopened."""
+    """The resolved path of a regular file. Refuses anything else (a folder, a pipe, a device) without opening it."""
     try:
         path = path.resolve()
         kind = path.stat().st_mode
@@ -78,36 +78,36 @@ def _checked_path(path: Path) -> Path:
         near = difflib.get_close_matches(path.name, siblings, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UserMistake(f"There is no file {path}.{hint}") from None
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long or no name
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a path that is too long or invalid
         raise UserMistake(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if stat.S_ISDIR(kind):
-        raise UserMistake(f"{path} is a folder; a file of sentence pairs is needed here.")
+        raise UserMistake(f"{path} is a folder; name a file of sentence pairs.")
     if not stat.S_ISREG(kind):
-        raise UserMistake(f"{path} is no regular file; a file of sentence pairs is needed here.")
+        raise UserMistake(f"{path} is not a regular file; name a file of sentence pairs.")
     return path
 
 
-def _places(rows: Table, layout: Layout) -> dict[str, int]:
-    """Where each wanted column stands in a row, by its constant."""
-    places: dict[str, int] = {}
+def _column_indices(rows: Table, layout: Layout) -> dict[str, int]:
+    """The index of each constant's column in a row. Raises UserMistake for a column that is missing or ambiguous."""
+    indices: dict[str, int] = {}
     for constant, column in layout.columns.items():
         if rows.header is None:
-            assert isinstance(column, int)  # a column that has a name would have made the first row a header
-            places[constant] = column - 1
+            assert isinstance(column, int)  # a column given by name implies a header
+            indices[constant] = column - 1
         elif isinstance(column, int):
             raise UserMistake(
-                f"{constant} is the number {column}, but {rows.path} is read with the names of its columns: give all of "
-                "them by name, or all by number, for a CSV or TSV file without a header."
+                f"{constant} is the column number {column}, but {rows.path} is read by column names. Give all columns by name, "
+                "or all by number for a CSV or TSV file without a header."
             )
         elif rows.header.count(column) != 1:
             raise UserMistake(_missing_column_text(rows, rows.header, constant, column, layout.columns))
         else:
-            places[constant] = rows.header.index(column)
-    for constant, place in places.items():
-        twins = [other for other, elsewhere in places.items() if elsewhere == place]
-        if len(twins) > 1:
-            raise UserMistake(f'{" and ".join(twins)} name the same column, "{layout.columns[constant]}".')
-    return places
+            indices[constant] = rows.header.index(column)
+    for constant, index in indices.items():
+        same = [other for other, other_index in indices.items() if other_index == index]
+        if len(same) > 1:
+            raise UserMistake(f'{" and ".join(same)} name the same column, "{layout.columns[constant]}".')
+    return indices
 
 
 def _missing_column_text(
@@ -116,11 +116,11 @@ def _missing_column_text(
     listed = ", ".join(f'"{shown(name)}"' for name in header[:SHOWN_BAD_ROWS]) or "none"
     if column in header:
         return f'{rows.path} has the column "{column}" ({constant}) more than once: {listed}. Rename all but one.'
-    text = f'{rows.path} has no column "{column}" ({constant}). Its columns: {listed}.'
+    text = f'{rows.path} has no column "{column}" ({constant}); its columns: {listed}.'
     first = header[0] if header else ""
     if rows.separator and first.lower().startswith("sep="):
         return (
-            f'{text} The first line is a hint to a spreadsheet: delete it, and set SEPARATOR = "{first[4:] or rows.separator}".'
+            f'{text} The first line is meant for spreadsheets: delete it, and set SEPARATOR = "{first[4:] or rows.separator}".'
         )
     other = [mark for mark in (",", ";", "\t", "|") if mark != rows.separator and mark in first]
     if rows.separator and len(header) == 1 and other:
@@ -133,13 +133,13 @@ def _missing_column_text(
     if near:
         return f'{text} Did you mean "{shown(near[0])}"?'
     if len(header) < len(columns):
-        return f"{text} That is too few: {len(columns)} are needed, each of them one of {', '.join(columns)}."
-    return f"{text} Set {constant} to one of them, or to a number counting from 1 where the file has no header."
+        return f"{text} {len(columns)} columns are needed: {', '.join(columns)}."
+    return f"{text} Set {constant} to one of them, or to a number counting from 1 if the file has no header."
 
 
 def _scaled(cell: str, layout: Layout) -> float:
     low, high = layout.score_range
-    return (float(cell.strip()) - low) / (high - low)  # float() itself takes fewer characters for blanks
+    return (float(cell.strip()) - low) / (high - low)  # strip: float() ignores fewer kinds of blanks
 
 
 def _bad_rows_text(path: Path, bad: Sequence[str], bad_count: int, good_count: int, no_score: int) -> str:

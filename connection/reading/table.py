@@ -1,7 +1,7 @@
-"""What every file format hands over: rows of cells, one after the other.
+"""The interface of a file format: a table that yields rows of cells.
 
-A format's module has `open_file(path, reading) → Table`, and `BINARY = True` where its files are no text (`formats.py` lists
-the formats).
+The module of a format has `open_file(path, reading) → Table`, and `BINARY = True` if its files are not text. `formats.py`
+lists the formats.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from connection import UserMistake
 from connection.script.kinds import MOST_COLUMNS
 
-DAMAGED = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of surrogate pairs, which no file can be written with
+DAMAGED = re.compile("[\0\ud800-\udfff]")  # NUL, and lone surrogates, which cannot be encoded
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a person says of a file: whether it has a header, and the constants SEPARATOR, QUOTING and ENCODING."""
+    """How to read a file: whether it has a header, and the constants SEPARATOR, QUOTING and ENCODING."""
 
     has_header: bool
     separator: str = ""
@@ -29,17 +29,17 @@ class Reading:
 
 
 class NotText(str):
-    """A cell of a typed file that holds no text but a number, true, false, nothing or a list, as it would be written."""
+    """A cell of a typed file (JSON Lines, Parquet) that is not text but a number, true, false, null or a list, as JSON."""
 
 
 class BadRow(str):
-    """In the place of a row's cells: what is wrong with it, where cells cannot be told."""
+    """Stands for a row that cannot be split into cells. Its text is the reason."""
 
 
 class Table:
-    """A file's rows as (line, cells). What is counted while they are read: `ignored_cells` and `blank_lines`.
+    """A file's rows, iterated as (line, cells). Counts `ignored_cells` and `blank_lines` while they are read.
 
-    header: the columns' names; None if the file has none. separator: the character between cells; "" in typed files.
+    header: the names of the columns; None if the file has none. separator: the character between cells; "" in typed files.
     """
 
     separator = ""
@@ -56,11 +56,14 @@ class Table:
             raise UserMistake(f"{self.path} has {len(header):,} columns; at most {MOST_COLUMNS:,} can be read.")
         if any(DAMAGED.search(name) for name in header):
             raise UserMistake(
-                f"{self.path}: its header holds a character that no text has: the file is damaged, or its ENCODING is another."
+                f"{self.path}: its header contains a character that is not text: the file is damaged, or ENCODING is wrong."
             )
 
     def need(self, texts: Collection[int], numbers: Collection[int], *, others: bool) -> None:
-        """Say which places will be looked at, as text and as numbers; others: all the rest too. The type may not fit."""
+        """Declare the indices of the columns that will be read as text and as numbers. others: the rest will be read too.
+
+        Does nothing here. A typed format may skip the other columns, and raises UserMistake for a column of another type.
+        """
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""A text file → its lines, in the encoding that the person names; a line that is no text is named with its place."""
+"""Reads the lines of a text file in the encoding that ENCODING names, and reports the first byte that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from connection import UserMistake
 
-LONGEST_ROW = 10_000_000  # characters; more is no row, but a quote that is not closed, or no table at all
+LONGEST_ROW = 10_000_000  # characters; a longer row means a quote that is not closed, or a file that is not a table
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 def read_lines(path: Path, encoding: str, newline: str) -> Iterator[str]:
-    """The file's lines with their ends, one after the other. A byte order mark is no part of the first one.
+    """Yield the file's lines with their line ends, without a byte order mark.
 
     newline: as for `open`: "" ends a line at CR, LF or CR LF, "\\n" at LF alone.
-    Raises UserMistake, as the lines are read, for bytes that the encoding does not know and a line without end.
+    Raises UserMistake, while the lines are read, for bytes that cannot be decoded and for a line of LONGEST_ROW characters.
     """
     line = 0
     try:
@@ -24,7 +24,7 @@ def read_lines(path: Path, encoding: str, newline: str) -> Iterator[str]:
             while text := file.readline(LONGEST_ROW):
                 line += 1
                 if len(text) == LONGEST_ROW:
-                    raise UserMistake(f"{path}:{line}  the line is longer than {LONGEST_ROW:,} characters: it is no row.")
+                    raise UserMistake(f"{path}:{line}  the line is longer than {LONGEST_ROW:,} characters: it is not a row.")
                 yield text.removeprefix(_BYTE_ORDER_MARK) if line == 1 else text
     except UnicodeError:
         raise UserMistake(_undecodable_text(path, encoding)) from None
@@ -33,30 +33,31 @@ def read_lines(path: Path, encoding: str, newline: str) -> Iterator[str]:
 
 
 def check_mark(path: Path, start: bytes, encoding: str) -> None:
-    """Raise UserMistake where the file's first bytes tell of another Unicode encoding than the one that is set.
+    """Raise UserMistake if the file's first bytes show a Unicode encoding other than ENCODING.
 
-    start: the first four bytes or more. Where they tell nothing, nothing is guessed.
+    start: at least the first four bytes. Without a byte order mark or a pattern of zero bytes, nothing is assumed.
     """
     known = codecs.lookup(encoding).name
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        found = "utf-32" if start.startswith(codecs.BOM_UTF32_LE) else "utf-16"
+        actual = "utf-32" if start.startswith(codecs.BOM_UTF32_LE) else "utf-16"
     elif start.startswith(codecs.BOM_UTF8):
-        found = "utf-8"
+        actual = "utf-8"
     elif len(start) >= 4 and (start[0] == 0) != (start[1] == 0) and (start[2] == 0) != (start[3] == 0):
-        found = "utf-16-be" if start[0] == 0 else "utf-16-le"  # without a mark, but every other byte is 0
+        actual = "utf-16-be" if start[0] == 0 else "utf-16-le"  # no byte order mark, but every other byte is 0
     else:
         return
-    if not known.startswith(found[:6].rstrip("-")):
+    if not known.startswith(actual[:6].rstrip("-")):
         raise UserMistake(
-            f'{path} begins as {found.upper()} does, but ENCODING is "{encoding}": set ENCODING = "{found}", '
+            f'{path} is encoded as {actual.upper()}, but ENCODING is "{encoding}". Set ENCODING = "{actual}", '
             "or save the file as UTF-8."
         )
 
 
 def _undecodable_text(path: Path, encoding: str) -> str:
-    """Where the file's first byte lies that its encoding does not know."""
+    """The error for a file that cannot be decoded: the line, value and position of the first such byte, and what to do."""
     decoder = codecs.getincrementaldecoder(encoding)()
     where, line, offset, ended_in_return = f"{path}: the file", 1, 0, False
+    undecoded = b""
 
     def count_lines(text: str) -> None:
         nonlocal line, ended_in_return
@@ -71,12 +72,20 @@ def _undecodable_text(path: Path, encoding: str) -> str:
                 offset += len(block)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
-            begin = offset + len(block) - len(error.object)  # the decoder may have kept bytes of the block before
+            begin = offset + len(block) - len(error.object)  # the decoder may hold bytes of the previous block
             count_lines(error.object[: error.start].decode(encoding, errors="ignore"))
-            where = f"{path}:{line}  byte 0x{error.object[error.start]:02x} (number {begin + error.start + 1:,} of the file)"
+            undecoded = error.object[error.start :]
+            where = f"{path}:{line}  byte 0x{undecoded[0]:02x} (number {begin + error.start + 1:,} of the file)"
         except UnicodeError as error:
             where = f"{path}: {error}; the file"
     return (
-        f'{where} is not readable as "{encoding}" (ENCODING). Save the file as UTF-8, or set ENCODING to what it was '
-        'saved in: "cp1252" (Western Excel), "cp949" (Korean Excel), "utf-16".'
+        f'{where} cannot be decoded as "{encoding}" (ENCODING). Save the file as UTF-8, or set ENCODING to its encoding, '
+        f"perhaps {_likely_encoding(undecoded, encoding)}."
     )
+
+
+def _likely_encoding(undecoded: bytes, encoding: str) -> str:
+    """The encoding to suggest for bytes that cannot be decoded: Korean if they start like a common Hangul syllable."""
+    is_hangul = len(undecoded) > 1 and 0xB0 <= undecoded[0] <= 0xC8 and undecoded[1] >= 0xA1
+    name, program = ("cp949", "Korean Excel") if is_hangul else ("cp1252", "Western Excel")
+    return '"utf-8"' if codecs.lookup(name) == codecs.lookup(encoding) else f'"{name}" ({program})'

@@ -1,4 +1,4 @@
-"""What must be set before torch and the tokenizers are imported: how many threads they start, and how these wait."""
+"""Environment variables to set before torch and tokenizers are imported: how many threads they start, how threads wait."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from connection import UserMistake
 
 CGROUPS = Path("/sys/fs/cgroup")
-# A thread that waits for the others of its product spins this often before it sleeps. Beside another busy process the default
-# makes a step up to twice as long (benchmarks/beside_other_work.py); on idle cores it makes no difference.
+# OpenMP threads that wait for each other spin this many times before they sleep. With the default, a step takes up to twice as
+# long while another process keeps the cores busy; on idle cores there is no difference.
 SPINS = "1000"
-BLOCK_MILLISECONDS = "1"  # the same for the OpenMP of macOS' and Windows' torch
+BLOCK_MILLISECONDS = "1"  # the same limit for the OpenMP library of torch on macOS and Windows
 
 
 def prepare_environment(threads: int) -> None:
-    """Set what the person has not set. threads: THREADS, 0 for what the process may use."""
+    """Set the variables that the user has not set. threads: THREADS; 0 means every CPU that the process may use."""
     if "OMP_WAIT_POLICY" not in os.environ:
         name, value = ("GOMP_SPINCOUNT", SPINS) if sys.platform == "linux" else ("KMP_BLOCKTIME", BLOCK_MILLISECONDS)
         os.environ.setdefault(name, value)
@@ -35,14 +35,14 @@ def refuse_ranks() -> None:
 
 
 def usable_cpus(cgroups: Path = CGROUPS) -> int:
-    """How many CPUs this process may use: those that it is bound to, and no more than a container's quota."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of CPUs this process may use: those in its affinity mask, limited by a container's CPU quota."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroups)
-    return max(1, min(bound, math.ceil(quota))) if quota else bound
+    return max(1, min(affinity, math.ceil(quota))) if quota else affinity
 
 
 def _quota(cgroups: Path) -> float | None:
-    """The CPUs' worth of time that a container gets (Linux, cgroups 2 and 1); None without a limit."""
+    """A container's CPU quota, in CPUs (Linux, cgroups v2 and v1); None without a limit."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = (cgroups / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)

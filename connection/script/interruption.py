@@ -1,7 +1,7 @@
-"""What reaches a run from outside: signals that ask it to stop, and listeners that go away.
+"""Signals that stop a run, and output streams whose reader has gone.
 
-SIGINT (Ctrl-C), SIGTERM, SIGHUP (a closed terminal) and Windows' SIGBREAK end a script by `Stopped`: at once where nothing
-would be lost, and once a step is done and saved where something would. A second one ends the process on the spot.
+SIGINT (Ctrl-C), SIGTERM, SIGHUP (a closed terminal) and Windows' SIGBREAK raise `Stopped`: at once where no work would be
+lost, and during training after the current step is finished and saved. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TextIO
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # not every system has all of them
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # no system has all of them
 
 
 class Stopped(BaseException):
-    """A signal has asked the process to stop. Not an Exception: nothing but the script's end may catch it."""
+    """A signal asks the process to stop. Not an `Exception`, so that only the end of the script catches it."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -27,7 +27,7 @@ class Stopped(BaseException):
 
     @property
     def exit_status(self) -> int:
-        """As a shell gives it for a process that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
+        """The status that a shell reports for a process ended by this signal: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -36,79 +36,82 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """Whether a signal has come. While it is `held`, one waits until `obey` is called; else it raises where it strikes."""
+    """Receives the signals. While deferred, a signal waits for `obey`; otherwise it raises `Stopped` at once.
+
+    asked: the number of the signal received, None so far.
+    """
 
     def __init__(self) -> None:
         self.asked: int | None = None
-        self.handled: list[int] = []  # the signals that come here
-        self._holding = False
+        self.handled: list[int] = []  # the signals whose handler is `receive`
+        self._deferring = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """The signals' handler."""
+        """The signal handler."""
         self.asked = number
-        for other in self.handled:  # the next one meets no handler: it ends the process whatever it is doing
+        for other in self.handled:  # a second signal has the default effect: it ends the process at once
             signal.signal(other, signal.SIG_DFL)
-        if not self._holding:
+        if not self._deferring:
             raise Stopped(number)
 
     def obey(self) -> None:
-        """Raise Stopped if a signal has come."""
+        """Raise `Stopped` if a signal was received."""
         if self.asked is not None:
             raise Stopped(self.asked)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Let a signal wait while the `with` lasts: for `obey`, or for the end."""
-        self._holding = True
+    def deferred(self) -> Iterator[None]:
+        """Defer signals inside the `with` block: until `obey` is called, or until the block ends."""
+        self._deferring = True
         try:
             yield
         finally:
-            self._holding = False
+            self._deferring = False
         self.obey()
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Turn the signals into a Stop while the `with` lasts, and let the run outlive whoever reads what it prints.
+    """Handle signals by a `Stop` inside the `with` block, and continue the run when nobody reads its output any more.
 
-    A signal that the process was started to ignore (nohup) stays ignored. Outside of the main thread, which alone may set
-    handlers, signals are left as they are.
+    A signal that the process was started to ignore (nohup) stays ignored. Only the main thread may set handlers: in other
+    threads signals are left unchanged.
     """
-    stop, before = Stop(), {}
+    stop, previous = Stop(), {}
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (Listener(stream) for stream in streams)
+    sys.stdout, sys.stderr = (QuietStream(stream) for stream in streams)
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for name in NAMES if (number := getattr(signal, name, None))}
-        stop.handled = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+        previous = {number: signal.getsignal(number) for name in NAMES if (number := getattr(signal, name, None))}
+        stop.handled = [number for number, handler in previous.items() if handler not in (signal.SIG_IGN, None)]
         for number in stop.handled:
             signal.signal(number, stop.receive)
     try:
         yield stop
     finally:
         for number in stop.handled:
-            signal.signal(number, before[number])
+            signal.signal(number, previous[number])
         sys.stdout, sys.stderr = streams
 
 
-class Listener:
-    """A stream that falls silent once nobody reads it any more (`| head`, a closed terminal), rather than end the run."""
+class QuietStream:
+    """An output stream that discards text once its reader has gone (`| head`, a closed terminal), instead of raising."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._or_silence(lambda: self._stream.write(text)) or len(text)
+        return self._or_discard(lambda: self._stream.write(text)) or len(text)
 
     def flush(self) -> None:
-        self._or_silence(self._stream.flush)
+        self._or_discard(self._stream.flush)
 
-    def _or_silence(self, tell: Any) -> Any:
+    def _or_discard(self, operation: Callable[[], Any]) -> Any:
         try:
-            return tell()
+            return operation()
         except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
             return None
 
     def __getattr__(self, name: str) -> Any:

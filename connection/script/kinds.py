@@ -1,4 +1,4 @@
-"""Kinds of constants: how a flag's text becomes a value, and what is wrong with a value. No constant by its name."""
+"""Kinds of constants: their type, choices and range checks. `connection/constants.py` says which constant has which kind."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MOST_COLUMNS = 10_000  # of a file
+MOST_COLUMNS = 10_000  # that a file of pairs may have
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a constant may be: how a flag's text becomes a value, and a check that says what is wrong, or nothing.
+    """The values that a constant may take.
 
-    choices: what is allowed, if only these are. meanings: what `--help` says of each of them, where a table knows it.
+    check: value → what is wrong with it ("must be …"), or None. choices: the permitted texts, if only these are. meanings: an
+    explanation of each choice for `--help`.
     """
 
     type: type
@@ -29,20 +30,22 @@ class Kind:
 def number(
     type_: type, low: float, high: float, *, open_low: bool = False, open_high: bool = False, or_zero: bool = False
 ) -> Kind:
-    """A number with both bounds: the upper one is far above what anybody uses, and keeps a slip of the hand out.
+    """A number between two bounds. The upper one is far above what anybody uses and catches typing errors.
 
-    or_zero: 0 is taken too, though it lies below."""
+    open_low, open_high: the bound itself is excluded. or_zero: 0 is permitted although it is below `low`.
+    """
     least, most = ("more than" if open_low else "at least"), ("less than" if open_high else "at most")
-    wanted = f"must be {'0, or ' * or_zero}{least} {low:,} and {most} {high:,}"
+    requirement = f"must be {'0, or ' * or_zero}{least} {low:,} and {most} {high:,}"
 
     def check(value: float) -> str | None:
         inside = (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
-        return None if inside or (or_zero and value == 0) else wanted  # nan is inside of nothing
+        return None if inside or (or_zero and value == 0) else requirement  # NaN is never inside
 
     return Kind(type_, check)
 
 
 def choice(*choices: str) -> Kind:
+    """One of several texts."""
     return table_choice(choices)
 
 
@@ -57,12 +60,13 @@ def table_choice(choices: Collection[str], meanings: Callable[[], Mapping[str, s
 
 
 def is_number(column: str | int) -> bool:
+    """Whether a column is given by its number rather than its name."""
     return isinstance(column, int) or (column.isascii() and column.isdecimal())
 
 
 def check_column(value: str | int) -> str | None:
     if not value:
-        return "must name a column, or count from 1"
+        return "must be a column's name, or its number counting from 1"
     if is_number(value) and not (len(str(value)) <= 5 and 1 <= int(value) <= MOST_COLUMNS):
         return f"must be a column's number from 1 to {MOST_COLUMNS:,}, or its name"
     return None
@@ -70,11 +74,11 @@ def check_column(value: str | int) -> str | None:
 
 def check_encoding(value: str) -> str | None:
     try:
-        b"a".decode(value, "replace")  # also refuses what turns bytes into bytes, as "hex" and "zlib" do
+        b"a".decode(value, "replace")  # fails for codecs from bytes to bytes, such as "hex" and "zlib"
         known = codecs.lookup(value).name not in ("idna", "punycode", "undefined")
     except (LookupError, ValueError):
         known = False
-    return None if known else 'is no text encoding that Python knows; "utf-8", "cp1252" and "cp949" are usual'
+    return None if known else 'is not a text encoding known to Python; common ones are "utf-8", "cp1252" and "cp949"'
 
 
 def check_separator(value: str) -> str | None:
@@ -82,10 +86,10 @@ def check_separator(value: str) -> str | None:
 
 
 def check_range(value: tuple[float, float]) -> str | None:
-    good = len(value) == 2 and all(abs(bound) <= 1e100 for bound in value) and value[0] < value[1]
-    return None if good else "must be two numbers, the lower one first"
+    valid = len(value) == 2 and all(abs(bound) <= 1e100 for bound in value) and value[0] < value[1]
+    return None if valid else "must be two numbers, the lower one first"
 
 
 def check_device(value: str) -> str | None:
-    good = re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", value)
-    return None if good else 'must be "auto", "cpu", "cuda", "cuda:1" (a card by its number) or "mps"'
+    valid = re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", value)
+    return None if valid else 'must be "auto", "cpu", "cuda", "cuda:1" (a GPU by its number) or "mps"'

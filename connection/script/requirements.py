@@ -1,4 +1,4 @@
-"""Says what to install, in one sentence, where Python or a package is missing. Imports nothing but the standard library."""
+"""Checks Python and packages; a missing one is one sentence with the command. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ PACKAGES = ("torch", "transformers", "pandas", "tqdm", "numpy", "safetensors", "
 
 
 def is_installed(package: str) -> bool:
-    """Whether `package` can be imported, without importing it.
+    """Whether `package` can be imported. Does not import it.
 
-    The folder `transformers/` beside the scripts holds encoders, no code: without the pip package, Python would import
-    it as an empty namespace, which has no `origin`.
+    The folder `transformers/` beside the scripts holds encoders, not code. Without the pip package, Python would import it
+    as an empty namespace package, whose `origin` is None.
     """
     spec = importlib.util.find_spec(package)
     return spec is not None and spec.origin is not None
 
 
 def missing_extra(reason: str) -> UserMistake:
-    """The error for a package of requirements-extra.txt that is not installed. reason: what needs it, a sentence."""
+    """The error for a missing package of requirements-extra.txt. reason: a sentence that says what needs it."""
     return UserMistake(f'{reason} Install it with: "{sys.executable}" -m pip install -r "{ROOT / "requirements-extra.txt"}"')
 
 
@@ -41,13 +41,13 @@ def check_packages() -> None:
     missing = [package for package in PACKAGES if not is_installed(package)]
     if missing:
         raise UserMistake(
-            f"Not installed: {', '.join(missing)}. Install what this project needs with: "
+            f"Not installed: {', '.join(missing)}. Install this project's packages with: "
             f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}"{_other_python()}'
         )
 
 
 def _other_python() -> str:
-    """The Python of `make train`, where that has installed everything and another one is running."""
+    """A hint at the Python of `make train`, if that one is complete and another one is running; else nothing."""
     python = ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    there = (ROOT / ".venv" / "installed").is_file() and python.is_file() and python != Path(sys.executable)
-    return f'\nOr use the Python that `make train` has installed it for: "{python}"' * there
+    is_complete = (ROOT / ".venv" / "installed").is_file() and python.is_file() and python != Path(sys.executable)
+    return f'\nOr use the Python that `make train` installed them for: "{python}"' * is_complete

@@ -1,7 +1,7 @@
 """A script's constants ⇄ command-line flags ⇄ the settings of one run.
 
-A script's constants are the plain `UPPER_CASE` names at its top. Each is also a flag for one run: TRAIN_FILE is
-`--train-file`. `connection/constants.py` knows what kind of value each name takes; the values themselves are in the scripts.
+A script's constants are the `UPPER_CASE` names at its top. Each is also a command-line flag: TRAIN_FILE is `--train-file`.
+`connection/constants.py` says which kind of value each constant takes. The values themselves are in the scripts.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from connection.script.kinds import Kind, is_number
 
 
 class Settings(SimpleNamespace):
-    """The effective constants of one run, as attributes. Paths are absolute `Path`s; a path that is "" is None.
+    """The effective constants of one run, as attributes. Paths are absolute `Path`s; the path "" is None.
 
-    flagged: the names of those that the command line gave.
+    flagged: the constants set by a command-line flag.
     """
 
     flagged: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> Any:
-        """Only asked for what is not there: a constant that was renamed or deleted from the top of the script."""
+        """Called for missing attributes only: a constant that was renamed or deleted at the top of the script."""
         if not name.isupper():
             raise AttributeError(name)
-        raise UserMistake(f"The constant {name} is missing at the top of the script: put it back.")
+        raise UserMistake(f"The constant {name} is missing at the top of the script. Put it back.")
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain JSON values, paths as text, None as ""."""
-        return {name: _plain(value) for name, value in vars(self).items() if name.isupper()}
+        return {name: _json_value(value) for name, value in vars(self).items() if name.isupper()}
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return "" if value is None else list(value) if isinstance(value, tuple) else value
@@ -47,7 +47,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant as it stands in a script: its name, the comment above it and the headline of its group."""
+    """A constant of a script: its name, the comment above it and the heading of its group."""
 
     name: str
     comment: str
@@ -55,9 +55,9 @@ class Constant:
 
 
 def read_constants(source: str, kinds: Mapping[str, Kind]) -> list[Constant]:
-    """The constants of a script's source, in order: assignments to names of `kinds` at its top level.
+    """The constants of a script's source, in order: top-level assignments to names of `kinds`.
 
-    One that is assigned twice counts once, where it first stands; its value is the last one, as Python has it.
+    A constant that is assigned twice is listed once, at its first assignment; its value is the last one, as in Python.
     """
     lines = source.splitlines()
     constants: list[Constant] = []
@@ -91,7 +91,7 @@ def flag_of(name: str) -> str:
 
 
 def described(constant: Constant, kind: Kind) -> str:
-    """What a constant means: its comment, and the meanings of its choices where a table knows them."""
+    """What a constant means: its comment, then the meanings of its choices if its kind has any."""
     meanings = "; ".join(f"{choice}: {meaning}" for choice, meaning in kind.meanings().items())
     return f"{constant.comment} {meanings}." if meanings else constant.comment
 
@@ -134,43 +134,43 @@ def _make_parser(
 
 
 def _from_text(name: str, kind: Kind, given: Any) -> Any:
-    """A flag's text as a value of its constant's kind."""
+    """Convert the text of a flag to the type of its constant. Raises UserMistake for text that is not such a value."""
     if kind.type is bool:
         return given
     try:
         if kind.type is tuple:
-            return tuple(_plain_number(float(text)) for text in given)
+            return tuple(_shortest_number(float(text)) for text in given)
         if kind.type in (int, float):
             return kind.type(given)
     except (ValueError, OverflowError):
-        wanted = {int: "a whole number", float: "a number", tuple: "two numbers"}[kind.type]
+        expected = {int: "a whole number", float: "a number", tuple: "two numbers"}[kind.type]
         shown = " ".join(given) if kind.type is tuple else given
-        raise UserMistake(f'{flag_of(name)} "{shown}" is not {wanted}.') from None
+        raise UserMistake(f'{flag_of(name)} "{shown}" is not {expected}.') from None
     return "\t" if name == "SEPARATOR" and given == "\\t" else given
 
 
-def _plain_number(value: float) -> float | int:
+def _shortest_number(value: float) -> float | int:
     return int(value) if value.is_integer() else value
 
 
 def _checked(kind: Kind, value: Any, folder: Path, where: str) -> Any:
-    """The value as the run uses it; raise `UserMistake` if it is of another type or out of its range.
+    """The value as the run uses it. Raises `UserMistake` for a value of the wrong type or out of its range.
 
-    folder: where a relative path starts.
+    folder: the folder that a relative path starts from. where: the constant or flag, for the message.
     """
     if kind.type is tuple and type(value) is list:
         value = tuple(value)
     if kind.type is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
-    right = type(value) is kind.type or (kind.is_column and type(value) is int)
-    if kind.type is tuple and right:
-        right = all(type(bound) in (int, float) for bound in value)
-    wanted = {str: "text in quotes", int: "a whole number", float: "a number", bool: "True or False", tuple: "two numbers"}
-    problem = kind.check(value) if right else f"must be {wanted[kind.type]}"
+    has_type = type(value) is kind.type or (kind.is_column and type(value) is int)
+    if kind.type is tuple and has_type:
+        has_type = all(type(bound) in (int, float) for bound in value)
+    expected = {str: "text in quotes", int: "a whole number", float: "a number", bool: "True or False", tuple: "two numbers"}
+    problem = kind.check(value) if has_type else f"must be {expected[kind.type]}"
     if problem:
         raise UserMistake(f"{where} is {value!r}; it {problem}.")
     if kind.type is tuple:
-        return tuple(_plain_number(float(bound)) for bound in value)  # (0, 5) and (0.0, 5.0) are one setting
+        return tuple(_shortest_number(float(bound)) for bound in value)  # (0, 5) and (0.0, 5.0) are the same setting
     if kind.is_column:
         return int(value) if is_number(value) else value
     if kind.is_path:
@@ -182,11 +182,11 @@ def _absolute(value: str, folder: Path, where: str) -> Path:
     try:
         path = (folder / Path(value).expanduser()).resolve()
         if not path.name:
-            raise ValueError("it is a disk's root")
-        path.exists()  # the system's word on it: too long, a loop of links, a folder that may not be entered
+            raise ValueError("it is the root of a disk")
+        path.exists()  # raises for a path that is too long, a loop of links or a folder without permission
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserMistake(f"{where} is {value!r}, which cannot be a path here: {reason}.") from None
+        raise UserMistake(f"{where} is {value!r}, which is not a usable path: {reason}.") from None
     return path
 
 
@@ -198,9 +198,9 @@ def read_settings(
 ) -> Settings:
     """The settings of one run: the script's constants, overridden by the command line.
 
-    script: the script's file, whose comments make `--help` and whose folder is where its relative paths start.
-    values: the script's globals. kinds: what each of its constants may be. arguments: the command line without the
-    program's name, `sys.argv[1:]` if None.
+    script: the script's file. `--help` shows its comments; relative paths in its constants start from its folder, those in
+    flags from the current one. values: the script's globals. kinds: the kind of each constant. arguments: the command line
+    without the program's name; `sys.argv[1:]` if None.
     Raises UserMistake for an unknown flag and for a value of the wrong type or out of its range.
     """
     script = Path(script).resolve()

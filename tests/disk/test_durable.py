@@ -17,7 +17,7 @@ from connection.disk import durable
 def operations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each operation as "what name", in order."""
     seen: list[str] = []
-    monkeypatch.setattr(durable, "before", lambda operation, path: seen.append(f"{operation} {path.name}"))
+    monkeypatch.setattr(durable, "fault_point", lambda operation, path: seen.append(f"{operation} {path.name}"))
     return seen
 
 
@@ -40,7 +40,7 @@ def test_every_byte_is_on_the_disk_that_is_said_to_be(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
     content = durable.write_file(tmp_path / "a", [bytes(durable.BLOCK), b"rest"])
     assert sizes == [durable.BLOCK + 4] == [content.size]
-    assert durable.content_of(tmp_path / "a") == content
+    assert durable.digest_of(tmp_path / "a") == content
 
 
 class Held(PermissionError):

@@ -24,7 +24,7 @@ def test_the_room_is_that_of_best_and_three_checkpoints(
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed * MB))
     check_space(tmp_path / "run", 50 * MB, trains=trains)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed * MB - 1))
-    with pytest.raises(UserMistake, match=f"the run will write about {needed} MB"):
+    with pytest.raises(UserMistake, match=f"the run needs about {needed} MB"):
         check_space(tmp_path / "run", 50 * MB, trains=trains)
 
 

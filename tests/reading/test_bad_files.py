@@ -18,14 +18,12 @@ HEADER = "sentence1,sentence2,score\n"
 GOOD = "A cat.,A dog.,1\nA bird.,A fish.,4\n"
 GOOD_BYTES = (HEADER + GOOD).encode()
 EMPTY = "is empty: write the sentence, or delete the row"
-SWALLOWED = "holds a line break and what looks like whole rows: a double quote is not closed; close or double it"
-NO_NUMBER = "is no finite number: write one from 0 to 5"
-DAMAGED = "holds a character that no text has: the file is damaged, or its ENCODING is another"
-ENCODINGS = (
-    "Save the file as UTF-8, or set ENCODING to what it was saved in: "
-    '"cp1252" (Western Excel), "cp949" (Korean Excel), "utf-16".'
-)
-BY_WIDTH = "put a sentence that holds ',' in double quotes, or see SEPARATOR and QUOTING"
+SWALLOWED = "seems to contain whole rows: a double quote is not closed; close it, or double it"
+NO_NUMBER = "is not a finite number: write one from 0 to 5"
+DAMAGED = "contains a character that is not text: the file is damaged, or ENCODING is wrong"
+ENCODINGS = 'Save the file as UTF-8, or set ENCODING to its encoding, perhaps "cp1252" (Western Excel).'
+UNDECODABLE = f'cannot be decoded as "utf-8" (ENCODING). {ENCODINGS}'
+BY_WIDTH = "put a sentence with ',' in double quotes, or check SEPARATOR and QUOTING"
 
 
 def answer(path: Path, **layout: object) -> str:
@@ -53,10 +51,10 @@ ROWS = {
     "text score": ("A cat.,A dog.,good", f'column "score": "good" {NO_NUMBER}'),
     "infinite score": ("A cat.,A dog.,inf", f'column "score": "inf" {NO_NUMBER}'),
     "score too large for a float": ("A cat.,A dog.,1e999", f'column "score": "1e999" {NO_NUMBER}'),
-    "score with a comma": ('A cat.,A dog.,"3,5"', f'column "score": "3,5" {NO_NUMBER}, with a point for the decimals'),
+    "score with a comma": ('A cat.,A dog.,"3,5"', f'column "score": "3,5" {NO_NUMBER}, with a decimal point'),
     "score out of range": (
         "A cat.,A dog.,7",
-        'column "score": "7" is out of SCORE_RANGE (0 to 5): mend the score, or set SCORE_RANGE',
+        'column "score": "7" is outside SCORE_RANGE (0 to 5): correct the score or SCORE_RANGE',
     ),
     "an open quote closed two rows later": (
         'A cat.,"A dog.,1\nA bird.,A fish.,4\nA cow.,A pig.",2',
@@ -92,7 +90,7 @@ def test_a_nul_in_a_row(tmp_path: Path) -> None:
 
 
 def missing(name: str, constant: str, columns: str) -> str:
-    return f'{{path}} has no column "{name}" ({constant}). Its columns: {columns}.'
+    return f'{{path}} has no column "{name}" ({constant}); its columns: {columns}.'
 
 
 FILES = {
@@ -100,7 +98,7 @@ FILES = {
         b"sentence1,sentence2,id\nA,B,1\n",
         {},
         missing("score", "SCORE_COLUMN", '"sentence1", "sentence2", "id"')
-        + " Set SCORE_COLUMN to one of them, or to a number counting from 1 where the file has no header.",
+        + " Set SCORE_COLUMN to one of them, or to a number counting from 1 if the file has no header.",
     ),
     "renamed column": (
         b"sentence_1,sentence2,score\nA,B,1\n",
@@ -128,65 +126,65 @@ FILES = {
         GOOD.encode(),
         {},
         missing("sentence1", "SENTENCE1_COLUMN", '"A cat.", "A dog.", "1"')
-        + " Set SENTENCE1_COLUMN to one of them, or to a number counting from 1 where the file has no header.",
+        + " Set SENTENCE1_COLUMN to one of them, or to a number counting from 1 if the file has no header.",
     ),
     "constant scores": (
         (HEADER + "A,B,2\nC,D,2\n").encode(),
         {},
         (
-            '{path}: every score in column "score" is 2. There is nothing to learn from, or to correlate with, scores that are '
-            "all the same: check SCORE_COLUMN, or add pairs with other scores."
+            '{path}: every score in column "score" is 2, so there is nothing to learn or to correlate. '
+            "Check SCORE_COLUMN, or add pairs with other scores."
         ),
     ),
     "latin-1": (
         (HEADER + GOOD + "Caf\xe9,A,1\n").encode("latin-1"),
         {},
-        f'{{path}}:4  byte 0xe9 (number {len(GOOD_BYTES) + 4} of the file) is not readable as "utf-8" (ENCODING). {ENCODINGS}',
+        f"{{path}}:4  byte 0xe9 (number {len(GOOD_BYTES) + 4} of the file) {UNDECODABLE}",
     ),
     "latin-1 with lone CR": (
         (HEADER + GOOD + "Caf\xe9,A,1\n").replace("\n", "\r").encode("latin-1"),
         {},
-        f'{{path}}:4  byte 0xe9 (number {len(GOOD_BYTES) + 4} of the file) is not readable as "utf-8" (ENCODING). {ENCODINGS}',
+        f"{{path}}:4  byte 0xe9 (number {len(GOOD_BYTES) + 4} of the file) {UNDECODABLE}",
     ),
     "half a surrogate pair": (
         HEADER.encode() + b"A\xed\xa0\x80,B,1\n",
         {},
-        f'{{path}}:2  byte 0xed (number 28 of the file) is not readable as "utf-8" (ENCODING). {ENCODINGS}',
+        f"{{path}}:2  byte 0xed (number 28 of the file) {UNDECODABLE}",
     ),
     "cut off within a character": (
         HEADER.encode() + b"A,B,1\nC,\xed\x95",
         {},
-        f'{{path}}:3  byte 0xed (number 35 of the file) is not readable as "utf-8" (ENCODING). {ENCODINGS}',
+        f"{{path}}:3  byte 0xed (number 35 of the file) {UNDECODABLE}",
     ),
     "UTF-16": (
         (HEADER + GOOD).encode("utf-16"),
         {},
-        '{path} begins as UTF-16 does, but ENCODING is "utf-8": set ENCODING = "utf-16", or save the file as UTF-8.',
+        '{path} is encoded as UTF-16, but ENCODING is "utf-8". Set ENCODING = "utf-16", or save the file as UTF-8.',
     ),
     "UTF-16 without a mark": (
         (HEADER + GOOD).encode("utf-16-le"),
         {},
-        '{path} begins as UTF-16-LE does, but ENCODING is "utf-8": set ENCODING = "utf-16-le", or save the file as UTF-8.',
+        '{path} is encoded as UTF-16-LE, but ENCODING is "utf-8". Set ENCODING = "utf-16-le", or save the file as UTF-8.',
     ),
     "UTF-16, the other way round": (
         (HEADER + GOOD).encode("utf-16-be"),
         {"encoding": "cp1252"},
-        '{path} begins as UTF-16-BE does, but ENCODING is "cp1252": set ENCODING = "utf-16-be", or save the file as UTF-8.',
+        '{path} is encoded as UTF-16-BE, but ENCODING is "cp1252". Set ENCODING = "utf-16-be", or save the file as UTF-8.',
     ),
     "UTF-32": (
         (HEADER + GOOD).encode("utf-32"),
         {},
-        '{path} begins as UTF-32 does, but ENCODING is "utf-8": set ENCODING = "utf-32", or save the file as UTF-8.',
+        '{path} is encoded as UTF-32, but ENCODING is "utf-8". Set ENCODING = "utf-32", or save the file as UTF-8.',
     ),
     "UTF-8 read as another": (
         b"\xef\xbb\xbf" + GOOD_BYTES,
         {"encoding": "cp1252"},
-        '{path} begins as UTF-8 does, but ENCODING is "cp1252": set ENCODING = "utf-8", or save the file as UTF-8.',
+        '{path} is encoded as UTF-8, but ENCODING is "cp1252". Set ENCODING = "utf-8", or save the file as UTF-8.',
     ),
     "UTF-8 read as UTF-16": (
         GOOD_BYTES,
         {"encoding": "utf-16"},
-        '{path}: UTF-16 stream does not start with BOM; the file is not readable as "utf-16" (ENCODING). ' + ENCODINGS,
+        '{path}: UTF-16 stream does not start with BOM; the file cannot be decoded as "utf-16" (ENCODING). ' + ENCODINGS,
     ),
     "too many columns": (
         ",".join(f"c{i}" for i in range(10_001)).encode(),
@@ -196,29 +194,30 @@ FILES = {
     "a quote that is never closed": (
         (HEADER + '"' + GOOD * 300_000).encode(),
         {},
-        "{path}:2  the row that begins here is longer than 10,000,000 characters. Is a double quote not closed?",
+        "{path}:2  the row that begins here is longer than 10,000,000 characters: probably a double quote is not closed.",
     ),
     "an open quote at the end": (
         (HEADER + GOOD + '"A cat,A dog,1\n').encode(),
         {},
         (
-            "{path}:4  the double quotes of the row that begins here do not pair up (unexpected end of data). Close the quote, "
-            "double a quote that belongs to the text, or set QUOTING = False if quotes mean nothing in this file."
+            "{path}:4  the double quotes of the row that begins here are not balanced (unexpected end of data). "
+            "Close the quote, double a quote that belongs to the text, or set QUOTING = False if quotes have no special "
+            "meaning in this file."
         ),
     ),
     "a cell of 10 MB": (
         (HEADER + "a" * 10_000_000 + ",b,1\n").encode(),
         {},
-        "{path}:2  the line is longer than 10,000,000 characters: it is no row.",
+        "{path}:2  the line is longer than 10,000,000 characters: it is not a row.",
     ),
-    "web page": (b"<!DOCTYPE html><html>", {}, "{path} is a web page, no table: download the file itself."),
+    "web page": (b"<!DOCTYPE html><html>", {}, "{path} is a web page, not a table: download the file itself."),
     "xz": (b"\xfd7zXZ\0..", {}, "{path} is compressed (xz): unpack it."),
 }
 if sys.version_info >= (3, 11):
     FILES["NUL in the header"] = (
         b"sen\0tence1,sentence2,score\nA,B,1\n",
         {},
-        "{path}: its header holds a character that no text has: the file is damaged, or its ENCODING is another.",
+        "{path}: its header contains a character that is not text: the file is damaged, or ENCODING is wrong.",
     )
 
 
@@ -233,7 +232,7 @@ JSON_GOOD = '{"sentence1": "A", "sentence2": "B", "score": 1}\n{"sentence1": "C"
 JSON_FILES = {
     "many columns, one twice": (
         "{" + ", ".join(f'"k{i}": 1' for i in range(100_000)) + ', "k1": 2}\n',
-        '{path}:1  the line names "k1" more than once.',
+        '{path}:1  the line has the key "k1" more than once.',
     ),
     "too many columns": (
         "{" + ", ".join(f'"k{i}": 1' for i in range(10_001)) + "}\n",
@@ -241,7 +240,7 @@ JSON_FILES = {
     ),
     "a line of 10 MB": (
         JSON_GOOD + '{"sentence1": "' + "a" * 10_000_000 + '"}\n',
-        "{path}:3  the line is longer than 10,000,000 characters: it is no row.",
+        "{path}:3  the line is longer than 10,000,000 characters: it is not a row.",
     ),
     "a number with 5,000 digits": (
         JSON_GOOD + '{"sentence1": "A", "sentence2": "B", "score": ' + "1" * 5000 + "}\n",
@@ -265,7 +264,7 @@ def test_a_terabyte_of_zeros_is_answered_at_once(tmp_path: Path, name: str) -> N
         os.truncate(path, 1 << 40)  # it takes no room on the disk
     except OSError:
         pytest.skip("this file system has no sparse files of 1 TB")
-    assert answer(path) == "{path}:1  the line is longer than 10,000,000 characters: it is no row."
+    assert answer(path) == "{path}:1  the line is longer than 10,000,000 characters: it is not a row."
 
 
 # ------------------------------------------------------------------------------------------------- what is no plain file
@@ -274,14 +273,14 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has none of 
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    assert answer(tmp_path) == "{path} is a folder; a file of sentence pairs is needed here."
+    assert answer(tmp_path) == "{path} is a folder; name a file of sentence pairs."
 
 
 @posix
 def test_a_pipe_and_a_device_are_refused_unopened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")  # opening it would wait for a writer for ever
     for path in (tmp_path / "pipe.csv", Path("/dev/zero"), Path("/dev/null")):
-        assert answer(path) == "{path} is no regular file; a file of sentence pairs is needed here."
+        assert answer(path) == "{path} is not a regular file; name a file of sentence pairs."
 
 
 @posix
@@ -291,7 +290,7 @@ def test_symbolic_links(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(target)
     assert read_pairs(tmp_path / "link", Layout()).path == (tmp_path / "pairs.csv").resolve()
     assert answer(tmp_path / "dangling") == "There is no file {path}."
-    assert answer(tmp_path / "device") == "{path} is no regular file; a file of sentence pairs is needed here."
+    assert answer(tmp_path / "device") == "{path} is not a regular file; name a file of sentence pairs."
     with pytest.raises(UserMistake, match=r"loop cannot be read: "):
         read_pairs(tmp_path / "loop", Layout())
 

@@ -67,14 +67,14 @@ def test_parquet_columns_that_hold_no_text_or_numbers(parquet: Callable[..., Pat
         "struct<a: int64>": [{"a": 1}, {"a": 2}],
     }
     for kind, values in text.items():
-        assert answer(parquet(sentence1=values)) == f'{{path}}: the column "sentence1" holds {kind}, no text.'
-        assert answer(parquet(score=values)) == f'{{path}}: the column "score" holds {kind}, no numbers.'
+        assert answer(parquet(sentence1=values)) == f'{{path}}: the column "sentence1" holds {kind}, not text.'
+        assert answer(parquet(score=values)) == f'{{path}}: the column "score" holds {kind}, not numbers.'
     assert answer(parquet(sentence1=[None, "B"]), score_range=(0, 1)) == one_bad_row(
-        1, 'column "sentence1": "null" is no text: write the sentence, or delete the row', of=2
+        1, 'column "sentence1": "null" is not text: write the sentence, or delete the row', of=2
     )
     assert answer(parquet(score=[2**62, 1]), score_range=(0, 1)) == one_bad_row(
         1,
-        'column "score": "4611686018427387904" is out of SCORE_RANGE (0 to 1): mend the score, or set SCORE_RANGE',
+        'column "score": "4611686018427387904" is outside SCORE_RANGE (0 to 1): correct the score or SCORE_RANGE',
         of=2,
     )
     table = pa.Table.from_arrays([pa.array(["A"])] * 4, names=["sentence1", "sentence1", "sentence2", "score"])
@@ -108,9 +108,9 @@ def test_a_parquet_footer_that_lies(parquet: Callable[..., Path]) -> None:
     path = parquet()
     content = path.read_bytes()
     path.write_bytes(with_rows_in_footer(content, 2, 1_000_000_000))
-    assert answer(path) == "{path} has 1,000,000,000 rows; at most 50,000,000 can be held. Take a sample of them."
+    assert answer(path) == "{path} has 1,000,000,000 rows; at most 50,000,000 can be read. Take a sample of them."
     path.write_bytes(with_rows_in_footer(content, 2, 3))
-    assert answer(path, score_range=(0, 1)) == "{path} is damaged: it holds 2 rows, and its footer says 3."
+    assert answer(path, score_range=(0, 1)) == "{path} is damaged: it has 2 rows, but its footer says 3."
 
 
 @pytest.mark.parametrize("kept", [0, 4, 11, -1, -8, -20, -200])
@@ -135,4 +135,4 @@ def test_a_parquet_cell_and_a_page_of_high_ratio(parquet: Callable[..., Path], m
     assert path.stat().st_size < 1_000_000
     assert answer(path, score_range=(0, 1)) == one_bad_row(1, "the row is longer than 10,000,000 characters: delete it", of=2)
     monkeypatch.setattr(parquet_table, "MOST_BYTES", 1_000_000)
-    assert answer(path) == "{path} unpacks to more than 0.001 GB at once: write smaller row groups."
+    assert answer(path) == "{path} has a row group of more than 0.001 GB. Write smaller row groups."

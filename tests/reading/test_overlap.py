@@ -70,7 +70,7 @@ def test_no_sentence_is_on_both_sides_of_the_split(rows: list, seed: int, share:
     try:
         train, dev = split_dev(pairs, share, seed)
     except UserMistake as mistake:
-        assert "DEV_SHARE" in str(mistake) and "groups that share sentences" in str(mistake)
+        assert "DEV_SHARE" in str(mistake) and "group of rows that share sentences" in str(mistake)
         return
     assert sorted([*train, *dev]) == list(range(len(rows)))
     assert len(dev) <= max(1, round(share * len(rows)))
@@ -113,8 +113,8 @@ def test_overlap_is_reported_and_recorded(files: dict[str, Path], capsys: pytest
     told = capsys.readouterr().out
     for text in (
         "Scores: 0 to 5 in the files become 0 to 1.",
-        f"Train 5 pairs from {files['train']} (repeated but for case, spacing or order: 1; pairs with several scores: 1)",
-        "Train and dev share: pairs to the letter 1, pairs but for case, spacing or order 1, sentences 2.",
+        f"Train 5 pairs from {files['train']} (repeats except for case, spacing or order: 1; pairs with several scores: 1)",
+        "Train and dev share: identical pairs 1, pairs ignoring case, spacing and order 1, identical sentences 2.",
         'These pairs stay in train: set OVERLAP to "drop"',
     ):
         assert text in told
@@ -124,11 +124,11 @@ def test_overlap_is_dropped_or_refused(files: dict[str, Path], capsys: pytest.Ca
     dropped = split(files, "drop")
     assert dropped.train.table["sentence1"].tolist() == ["E", "G"]
     assert dropped.train.table["line"].tolist() == [4, 5]
-    assert "Left out of train for that (OVERLAP): 3 rows." in capsys.readouterr().out
+    assert 'OVERLAP = "drop": 3 rows left out of train.' in capsys.readouterr().out
     with pytest.raises(UserMistake, match='OVERLAP is "refuse"'):
         split(files, "refuse")
     files["dev"].write_text("sentence1,sentence2,score\nA,B,1\nE,F,0\nG,H,5\n", encoding="utf-8")
-    with pytest.raises(UserMistake, match="Nothing to train on is left"):
+    with pytest.raises(UserMistake, match='OVERLAP = "drop" leaves no different scores'):
         split(files, "drop")
 
 

@@ -125,7 +125,7 @@ def test_a_second_start_on_one_output_is_refused_and_the_claim_dies_with_its_pro
     try:
         for _ in range(2):  # a refused start must not spoil the claim or its number
             with (
-                pytest.raises(UserMistake, match=rf"another process \(number {other.pid}\) is writing into .*run"),
+                pytest.raises(UserMistake, match=rf"another process \(id {other.pid}\) is writing to .*run"),
                 claimed(tmp_path / "run"),
             ):
                 pass
@@ -201,7 +201,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path: Path, dat
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path, data: Path, monkeypatch) -> None:
     usage = collections.namedtuple("usage", "total used free")(10**9, 10**9, 9_999_999)
     monkeypatch.setattr(connection.disk.files.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(UserMistake, match=r"has 10 MB free, and the run will write about 10 MB\. Make room, or name"):
+    with pytest.raises(UserMistake, match=r"has 10 MB free, and the run needs about 10 MB\. Free some space, or name"):
         check_space(tmp_path / "new" / "run", 50)
     monkeypatch.setattr(connection.disk.files.shutil, "disk_usage", lambda folder: usage._replace(free=10**8))
     check_space(tmp_path / "new" / "run", 50)

@@ -80,7 +80,7 @@ def test_one_script_does_not_take_the_others_constants() -> None:
             read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, arguments)
     for arguments in (["--pairs-file", "x.csv"], ["--sentence1", "a cat"]):
         assert "There is no flag" in refusal(*arguments)
-    assert "must name a column" in refusal("--score-column", "")
+    assert "must be a column" in refusal("--score-column", "")
     without = read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, ["--score-column", ""])
     assert without.SCORE_COLUMN == "" and without.SENTENCE1 == ""
     third = read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, ["--score-column", "3"])
@@ -191,7 +191,7 @@ def test_columns_and_separators() -> None:
         (["--score-range", "a", "5"], '--score-range "a 5" is not two numbers.'),
         (["--pooling", "sum"], '--pooling is \'sum\'; it must be one of "", "mean", "cls", "max".'),
         (["--device", "gpu"], "--device is 'gpu'; it must be \"auto\""),
-        (["--encoding", "utf-9"], "--encoding is 'utf-9'; it is no text encoding that Python knows"),
+        (["--encoding", "utf-9"], "--encoding is 'utf-9'; it is not a text encoding known to Python"),
         (["--separator", ", "], "--separator is ', '; it must be one character, or empty."),
         (["--score-column", "0"], "--score-column is '0'; it must be a column's number from 1 to 10,000, or its name."),
         (["--train-file", ""], "--train-file is ''; it must name a file."),
@@ -214,7 +214,7 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("SCORE_RANGE", (0, 5, 10), "it must be two numbers, the lower one first."),
         ("SCORE_RANGE", ("0", "5"), "it must be two numbers."),
         ("LOSS", "cosin", 'it must be one of "cosine".'),
-        ("SCORE_COLUMN", 0, "is 0; it must name a column, or count from 1."),
+        ("SCORE_COLUMN", 0, "is 0; it must be a column's name, or its number counting from 1."),
         ("SCORE_COLUMN", -1, "is -1; it must be a column's number from 1 to 10,000, or its name."),
         ("SCORE_COLUMN", 10**30, "it must be a column's number from 1 to 10,000, or its name."),
         ("EPOCHS", 10**400, "it must be at least 0 and at most 1,000,000."),
@@ -222,14 +222,14 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("LEARNING_RATE", 2.0, "is 2.0; it must be more than 0 and at most 1."),
         ("SCORE_RANGE", (-1.7e308, 1.7e308), "it must be two numbers, the lower one first."),
         ("SCORE_RANGE", (0, float("nan")), "it must be two numbers, the lower one first."),
-        ("ENCODING", "hex", "it is no text encoding that Python knows"),
-        ("ENCODING", "idna", "it is no text encoding that Python knows"),
-        ("ENCODING", "utf\0", "it is no text encoding that Python knows"),
+        ("ENCODING", "hex", "it is not a text encoding known to Python"),
+        ("ENCODING", "idna", "it is not a text encoding known to Python"),
+        ("ENCODING", "utf\0", "it is not a text encoding known to Python"),
         ("SEPARATOR", "\0", "it must be one character, or empty."),
         ("DEVICE", "cuda:01", 'it must be "auto"'),
-        ("TRAIN_FILE", "a\0b", "which cannot be a path here: embedded null"),
-        ("OUTPUT", "x" * 300, "which cannot be a path here: File name too long."),
-        ("ENCODER", "~no-such-user/x", "which cannot be a path here: "),
+        ("TRAIN_FILE", "a\0b", "which is not a usable path: embedded null"),
+        ("OUTPUT", "x" * 300, "which is not a usable path: File name too long."),
+        ("ENCODER", "~no-such-user/x", "which is not a usable path: "),
     ],
 )
 def test_a_wrong_constant_is_named_with_its_script(name: str, value: object, message: str) -> None:
@@ -250,7 +250,7 @@ def test_an_edited_script(tmp_path: Path) -> None:
     changed = read_settings(path, vars(script) | {"BATCH_SIZE": 32}, KINDS, ["--epochs", "2"])
     assert (changed.BATCH_SIZE, changed.EPOCHS) == (32, 2) and list(constants_of(changed)) == CONSTANTS
     path.write_text(SOURCE.replace("EPOCHS = 4", "EPOCH = 4"), encoding="utf-8")
-    with pytest.raises(UserMistake, match="The constant EPOCHS is missing at the top of the script: put it back"):
+    with pytest.raises(UserMistake, match=r"The constant EPOCHS is missing at the top of the script\. Put it back"):
         _ = read_settings(path, vars(script), KINDS, []).EPOCHS
 
 
@@ -307,11 +307,11 @@ def test_after_make_train_its_python_is_named(tmp_path: Path, monkeypatch: pytes
     told = f'"{sys.executable}" -m pip install -r "{tmp_path / "requirements.txt"}"'
     with pytest.raises(UserMistake) as mistake:
         requirements.check_packages()
-    assert str(mistake.value) == f"Not installed: torch. Install what this project needs with: {told}"
+    assert str(mistake.value) == f"Not installed: torch. Install this project's packages with: {told}"
     (tmp_path / ".venv" / "installed").touch()
     with pytest.raises(UserMistake) as mistake:
         requirements.check_packages()
-    assert str(mistake.value).splitlines()[1] == f'Or use the Python that `make train` has installed it for: "{python}"'
+    assert str(mistake.value).splitlines()[1] == f'Or use the Python that `make train` installed them for: "{python}"'
     monkeypatch.setattr(requirements.sys, "executable", str(python))
     with pytest.raises(UserMistake) as mistake:
         requirements.check_packages()
