@@ -1,0 +1,33 @@
+"""A finished run for the tests of the report."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from reports import HOSTILE
+
+import bertFineTuningWithConnectionData as script
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Path:
+    """A finished run whose test set's first sentence tries to be a script."""
+    folder = tmp_path_factory.mktemp("report")
+    with pairs_files["test"].open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    rows[1] = [HOSTILE, "the dog is red.", "5"]
+    with (folder / "test.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    files = {**pairs_files, "test": folder / "test.csv"}
+    flags = [f"--{name}-file={path}" for name, path in files.items()]
+    flags += [f"--encoder={tiny_encoder}", f"--output={folder / 'run'}", "--epochs=2", "--batch-size=8", "--learning-rate=1e-3"]
+    assert script.main(flags) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def copied(run_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run_folder, tmp_path / "run"))
