@@ -16,3 +16,12 @@ def data_of(page: str) -> dict[str, Any]:
 
 def read_page(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def width_on_a_phone(browser: Any) -> int:
+    """How wide the page in the browser is where the window is 390 pixels wide."""
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    return width
