@@ -27,19 +27,31 @@ function axis(title, options = {}) {
   };
 }
 
-function draw(canvas, type, datasets, scales, plugins = {}, data = {}) {
+/** options: what a kind of chart changes of Chart.js's options; `legend` and `tooltip` go to its plugins. */
+function draw(canvas, type, datasets, scales, { legend, tooltip, labels, ...options } = {}) {
   const chart = new Chart(canvas, {
     type,
-    data: { datasets, ...data },
+    data: labels ? { datasets, labels } : { datasets },
     options: {
       animation: false, responsive: true, interaction: { mode: "nearest", intersect: true }, maintainAspectRatio: false, devicePixelRatio: Math.max(2, window.devicePixelRatio),
-      parsing: type === "bar" ? undefined : false, indexAxis: type === "bar" ? "y" : "x", scales,
-      plugins: { legend: { display: datasets.length > 1, align: "end", labels: { color: css("soft"), boxWidth: 18, boxHeight: 2 } }, ...plugins },
+      parsing: labels ? undefined : false, scales,
+      plugins: { legend: legend || { display: datasets.length > 1, align: "end", labels: markedAsDrawn }, ...(tooltip ? { tooltip } : {}) }, ...options,
     },
   });
   charts.push(chart);
   return chart;
 }
+
+/** A legend whose marks are those of the plot: a line for a curve, the diamond for the best step, a square for bars. */
+const markedAsDrawn = {
+  usePointStyle: true, pointStyleWidth: 18, boxHeight: 12,
+  generateLabels: (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((label) => {
+    const { type, showLine, borderColor } = chart.data.datasets[label.datasetIndex];
+    if (type !== "line") return { ...label, fontColor: css("soft"), pointStyle: "rect", lineWidth: 0 };
+    const isPoint = showLine === false;
+    return { ...label, fontColor: css("soft"), fillStyle: borderColor, strokeStyle: borderColor, lineWidth: isPoint ? 0 : 3, pointStyle: isPoint ? "rectRot" : "line" };
+  }),
+};
 
 const line = (label, points, color, options = {}) =>
   ({ type: "line", label, data: points, borderColor: color, backgroundColor: color, borderWidth: 1.5, pointRadius: 0, pointHitRadius: 6, tension: 0, ...options });
@@ -71,18 +83,17 @@ function drawCurves() {
       { x: steps(), y: axis("loss", { beginAtZero: true }) }, stepTooltip);
   }
   drawSpearman(steps());
-  if (step.length) {
-    const exponent = (value) => value.toExponential(2);
-    draw(figure("curves", "Learning rate", each, "", "Learning rate over the steps."), "line",
-      [line("learning rate", at(learning_rate), css("after"), { written: exponent })],
-      { x: steps(), y: axis("learning rate", { ticks: { callback: (value) => (value ? value.toExponential(1) : "0") } }) }, stepTooltip);
-  }
   byId("training").hidden = !byId("curves").children.length;
+  if (!step.length) return;
+  const exponent = (value) => value.toExponential(2);
+  draw(figure("schedule", "Learning rate", each, "low", "Learning rate over the steps."), "line",
+    [line("learning rate", at(learning_rate), css("after"), { written: exponent })],
+    { x: steps(), y: axis("", { ticks: { maxTicksLimit: 4, callback: (value) => (value ? value.toExponential(1) : "0") } }) }, stepTooltip);
 }
 
 function drawSpearman(steps) {
   const defined = evaluations.filter((one) => one.spearman !== null);
-  if (!defined.length) return;
+  if (defined.length < 2) return;
   const best = defined.reduce((a, b) => (b.spearman > a.spearman ? b : a));
   const written = (value) => fixed(value);
   const points = (list) => list.map((one) => ({ x: one.step, y: one.spearman }));
@@ -90,66 +101,6 @@ function drawSpearman(steps) {
     [line("dev Spearman", points(defined), css("dev"), { pointRadius: 3, clip: 6, order: 2, written }),
       line("best", points([best]), css("good"), { pointRadius: 8, pointStyle: "rectRot", clip: 10, showLine: false, order: 1, written })],
     { x: steps, y: axis("Spearman") }, stepTooltip);
-}
-
-/** Both sentences of a point under the pointer or finger, beside it; the same pair lights up in the partner plots. */
-function showPair(set, tooltip, chart) {
-  const found = tooltip.opacity && (tooltip.dataPoints || []).find((item) => item.datasetIndex === 0);
-  hover.hidden = !found;
-  const partners = charts.filter((other) => other !== chart && other.partOf && other.partOf === chart.partOf);
-  for (const other of partners) {
-    other.setActiveElements(found ? [{ datasetIndex: 0, index: found.dataIndex }] : []);
-    other.update("none");
-  }
-  if (!found) return;
-  const row = found.raw.row;
-  const { points } = sets[set];
-  hover.replaceChildren(
-    make("p", {}, points.sentence1[row]), make("p", {}, points.sentence2[row]),
-    make("p", { className: "small" }, `score ${+points.gold[row].toFixed(3)} · similarity ${fixed(points.before[row], 3)} → ${fixed(points.after[row], 3)}${points.tokens[row] === null ? "" : ` · ${points.tokens[row]} tokens`}`));
-  const box = chart.canvas.getBoundingClientRect();
-  const left = box.left + tooltip.caretX + 14, top = box.top + tooltip.caretY + 14;
-  hover.style.left = `${scrollX + Math.max(12, Math.min(left, innerWidth - hover.offsetWidth - 12))}px`;
-  hover.style.top = `${scrollY + (top + hover.offsetHeight > innerHeight ? Math.max(8, top - hover.offsetHeight - 28) : top)}px`;
-}
-
-function drawPoints(canvas, set, points, color, scales, guide) {
-  const chart = draw(canvas, "scatter", [
-    { data: points, backgroundColor: `${color}80`, hoverBackgroundColor: css("dev"), pointRadius: 3, hoverRadius: 7, hitRadius: 5, clip: 8 },
-    line("", guide, css("soft"), { borderDash: [5, 5], borderWidth: 1, pointHitRadius: 0, order: -1 }),
-  ], scales, { legend: { display: false }, tooltip: { enabled: false, external: ({ chart, tooltip }) => showPair(set, tooltip, chart) } });
-  return chart;
-}
-
-function drawScatters() {
-  const [low, high] = constants.SCORE_RANGE;
-  for (const set of ["dev", "test"].filter((name) => sets[name])) {
-    const { points, pairs, mean_error } = sets[set];
-    const shown = points.gold.length < pairs ? `${grouped(points.gold.length)} of ${grouped(pairs)} pairs shown, ` : "";
-    const lowest = Math.min(0, ...points.before.concat(points.after).filter((value) => value !== null));
-    for (const when of ["before", "after"]) {
-      const found = points.gold.map((x, row) => ({ x, y: points[when][row], row })).filter((point) => point.y !== null);
-      const canvas = figure("scatters", `${NAMES[set]}, ${when} training`, `${shown}mean error ${fixed(mean_error[when], 3)}`, "square", `Score against similarity ${when} training for ${set}.`);
-      const span = (high - low) * 0.03;
-      drawPoints(canvas, set, found, css(when), {
-        x: axis("your score", { type: "linear", min: low - span, max: high + span, ticks: { includeBounds: false } }),
-        y: axis("similarity", { min: Math.floor(lowest * 5) / 5, max: 1 }),
-      }, [{ x: low, y: 0 }, { x: high, y: 1 }]).partOf = set;
-    }
-  }
-  byId("agreement").hidden = !byId("scatters").children.length;
-}
-
-function drawLengths() {
-  for (const set of ["dev", "test"].filter((name) => sets[name])) {
-    const { points } = sets[set];
-    const found = points.tokens.map((x, row) => ({ x, y: points.after[row] === null ? null : points.after[row] - points.score[row], row })).filter((point) => point.x !== null && point.y !== null);
-    if (!found.length) continue;
-    const longest = Math.max(...found.map((point) => point.x));
-    const canvas = figure("lengths", NAMES[set], "tokens of the longer sentence", "", `Similarity less score against token length for ${set}.`);
-    drawPoints(canvas, set, found, css("after"), { x: axis("tokens", { type: "linear", min: 0, max: longest + 1, ticks: { precision: 0, includeBounds: false } }), y: axis("similarity − score") }, [{ x: 0, y: 0 }, { x: longest + 1, y: 0 }]);
-  }
-  byId("residuals").hidden = !byId("lengths").children.length;
 }
 
 function drawTime() {
@@ -161,18 +112,20 @@ function drawTime() {
   draw(figure("clocks", duration(total), spent.map(([name, seconds]) => `${name} ${share(seconds)}`).join(" · "), "flat", "Seconds of training, evaluation, loading and saving."), "bar",
     spent.map(([label, seconds, color]) => ({ label, data: [seconds], backgroundColor: css(color), barThickness: 26 })),
     { x: axis("seconds", { stacked: true, max: total }), y: { stacked: true, display: false } },
-    { legend: { display: true, align: "start", labels: { color: css("soft"), boxWidth: 12, boxHeight: 12 } }, tooltip: { callbacks: { title: () => "", label: (item) => ` ${item.dataset.label}: ${share(item.parsed.x)}` } } }, { labels: [""] });
+    { indexAxis: "y", labels: [""], legend: { display: true, align: "start", labels: markedAsDrawn }, tooltip: { callbacks: { title: () => "", label: (item) => ` ${item.dataset.label}: ${share(item.parsed.x)}` } } });
 }
 
 function drawAll() {
   for (const chart of charts) chart.destroy();
   charts = [];
-  for (const id of ["curves", "scatters", "lengths", "clocks"]) byId(id).replaceChildren();
+  for (const id of ["curves", "schedule", "scatters", "histograms", "lengths", "scores", "clocks"]) byId(id)?.replaceChildren();
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   hover.hidden = true;
   drawCurves();
   drawScatters();
+  drawClasses();
   drawLengths();
+  drawScores();
   drawTime();
 }
 

@@ -1,15 +1,21 @@
 "use strict";
-// The frame of the report: what was trained, the figures, how it was made. All text goes in by textContent.
+// The frame of the report: what was trained, and the result. All text goes in by textContent.
 
 const report = JSON.parse(document.getElementById("data").textContent);
 const { constants, summary, sets, evaluations } = report;
 const NAMES = { dev: "Dev", test: "Test" };
+const ROLES = { dev: "choose the best weights", test: "never trained on or chosen by" };
+const HELD_OUT = ["dev", "test"].filter((name) => sets[name]);
+// best/ holds the weights of the start: there is no before and after, every figure stands once.
+const unchanged = Boolean(summary) && (summary.steps === 0 || summary.best_step === 0);
+const WHEN = unchanged ? ["after"] : ["before", "after"];
 
 const byId = (id) => document.getElementById(id);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const fixed = (value, digits = 4) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
 const signed = (value, digits = 4) => (value > 0 ? "+" : "") + fixed(value, digits);
 const grouped = (value) => value.toLocaleString("en-GB");
+const plural = (number, noun) => `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
 const fileName = (path) => path.split(/[\\/]/).filter(Boolean).pop() || "";
 
 /** A new element: make("p", { className: "small" }, "text", otherElement). */
@@ -23,25 +29,56 @@ function make(tag, properties = {}, ...children) {
 function duration(seconds) {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${Math.round(seconds % 60)} s`;
+  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${Math.floor(seconds % 60)} s`;
 }
 
 function size(bytes) {
   return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.round(bytes / 1e6)} MB`;
 }
 
+/** [low, high] where a run has it, else null. */
+const interval = (value) => (Array.isArray(value) && value.length === 2 && value.every(Number.isFinite) ? value : null);
+const between = (found, write, digits) => found.map((end) => write(end, digits)).join(" to ");
+
 function card(label, large, ...small) {
   const lines = small.filter(Boolean).map((line) => make("p", { className: "small" }, ...[].concat(line)));
   return make("div", { className: "card" }, make("p", { className: "label" }, label), make("p", { className: "large" }, ...large), ...lines);
 }
 
-/** 0.5774 → 0.6053, and by how much. */
+/** 0.5774 → 0.6053, or one value where nothing was trained. */
 function change(before, after, digits = 4) {
-  const known = before !== null && after !== null;
-  const difference = known ? signed(after - before, digits) : "";
-  const className = known && after > before ? "better" : known && after < before ? "worse" : "";
-  const large = [make("span", { className: "was" }, fixed(before, digits)), make("span", { className: "arrow" }, "→"), fixed(after, digits)];
-  return { large, difference: make("span", { className }, difference) };
+  if (unchanged) return [fixed(after, digits)];
+  return [make("span", { className: "was" }, fixed(before, digits)), make("span", { className: "arrow" }, " → "), fixed(after, digits)];
+}
+
+/** By how much Spearman rose. It has a colour only where the interval of the difference leaves 0 out. */
+function gained(before, after) {
+  if (unchanged || !Number.isFinite(before.spearman) || !Number.isFinite(after.spearman)) return null;
+  const found = interval(after.gain);
+  const difference = signed(after.spearman - before.spearman);
+  if (!found) return ["change ", difference];
+  const [low, high] = found;
+  const className = low > 0 ? "better" : high < 0 ? "worse" : "";
+  return ["change ", make("span", { className }, difference), ` (95 %: ${between(found, signed, 3)})`, className ? "" : ", within chance"];
+}
+
+function spearmanCard(name) {
+  const [before, after] = [summary.before[name], summary.after[name]];
+  const intervals = [before, after].map((one) => interval(one.interval));
+  const shown = (unchanged ? intervals.slice(1) : intervals).map((one) => (one ? between(one, fixed, 2) : "–")).join(" → ");
+  const known = [summary.pairs && summary.pairs[name] && plural(summary.pairs[name], "pair"), summary.steps && ROLES[name]].filter(Boolean);
+  return card(
+    `Spearman on ${name}${known.length ? ` (${known.join(", ")})` : ""}`, change(before.spearman, after.spearman),
+    intervals.some(Boolean) && `95 % interval ${shown}`, gained(before, after), ["Pearson ", ...change(before.pearson, after.pearson)]);
+}
+
+function timeCard() {
+  const memory = summary.peak_memory_bytes && `peak memory ${size(summary.peak_memory_bytes)}`;
+  if (!summary.steps) return card("Evaluation time", [duration(summary.evaluation_seconds)], memory);
+  const best = summary.best_step === null ? "no best step" : summary.best_step ? `best weights after step ${grouped(summary.best_step)}` : "best weights before training";
+  return card("Training time", [duration(summary.train_seconds)],
+    summary.pairs_per_second && `${summary.pairs_per_second.toFixed(1)} pairs/s, ${grouped(Math.round(summary.tokens_per_second))} tokens/s`,
+    `${plural(summary.steps, "step")}, ${best}`, memory);
 }
 
 function showHeader() {
@@ -50,57 +87,47 @@ function showHeader() {
   byId("title").textContent = title;
   document.title = `${title} – fine-tuning report`;
   const told = [];
-  if (summary && summary.pairs) told.push(Object.entries(summary.pairs).filter(([, count]) => count).map(([name, count]) => `${name} ${grouped(count)} pairs`).join(", "));
-  told.push(`${constants.EPOCHS} epoch${constants.EPOCHS === 1 ? "" : "s"} of batches of ${constants.BATCH_SIZE}, learning rate ${constants.LEARNING_RATE.toExponential()}, seed ${constants.SEED}`);
-  if (summary) told.push(summary.device);
+  if (summary && summary.pairs) told.push(Object.entries(summary.pairs).filter(([, count]) => count).map(([name, count]) => `${name} ${plural(count, "pair")}`).join(", "));
+  told.push(constants.EPOCHS ? `${plural(constants.EPOCHS, "epoch")}, batch size ${constants.BATCH_SIZE}, learning rate ${constants.LEARNING_RATE.toExponential()}, seed ${constants.SEED}` : "evaluation only (EPOCHS 0)");
+  if (summary) told.push(summary.device.replace(/\b1 (core|thread)s\b/g, "1 $1"));
   byId("subtitle").textContent = told.join(" · ");
-  const notices = [];
-  if (!summary) notices.push("This run has not finished: the page shows what it had left when it stopped.");
-  if (summary && summary.best_step === 0 && summary.steps) notices.push("No evaluation was better than the one before training: best/ holds the weights it began with.");
-  for (const [name, shared] of Object.entries((summary && summary.overlap) || {}))
-    if (shared.pairs) notices.push(`Train and ${name} share ${grouped(shared.pairs)} pairs (OVERLAP is "${constants.OVERLAP}").`);
+  const notices = showNotices();
   byId("notice").textContent = notices.join(" ");
   byId("notice").hidden = !notices.length;
 }
 
+function showNotices() {
+  const notices = [];
+  if (!summary) notices.push("This run has not finished: the page shows its state when it stopped.");
+  if (summary && summary.best_step === 0 && summary.steps) notices.push("Training did not improve dev Spearman: best/ holds the weights from before training.");
+  const dropped = constants.OVERLAP === "drop";
+  for (const [name, shared] of Object.entries((summary && summary.overlap) || {}))
+    if (shared && shared.pairs) notices.push(`Train ${dropped ? "shared" : "shares"} ${plural(shared.pairs, "pair")} with ${name}: ${dropped ? "left out of training" : `the figures of ${name} may be too high`} (OVERLAP "${constants.OVERLAP}").`);
+  return notices;
+}
+
+/** What Spearman is, in words for everybody. */
+function meaning(judged) {
+  const told = ["Spearman measures rank agreement of similarity and score: 1 = same order, 0 = no agreement."];
+  told.push(unchanged ? "To judge a value, compare it with another encoder on the same pairs." : "To judge a value, compare it with the one before training.");
+  if (judged.some((one) => one && interval(one.interval))) told.push("The 95 % interval shows how much the value varies by chance with this number of pairs.");
+  return told.join(" ");
+}
+
 function showResult() {
   const cards = [];
+  const defined = evaluations.filter((one) => one.spearman !== null);
   if (summary) {
-    for (const name of ["dev", "test"]) {
-      const [before, after] = [summary.before[name], summary.after[name]];
-      if (!before || !after) continue;
-      const spearman = change(before.spearman, after.spearman);
-      const pearson = change(before.pearson, after.pearson);
-      cards.push(card(`${NAMES[name]} Spearman, before → after`, spearman.large, [spearman.difference, name === "test" ? " on pairs kept aside" : " on the pairs to choose by"], ["Pearson ", ...pearson.large, " (", pearson.difference, ")"]));
-    }
-    const speed = summary.pairs_per_second;
-    cards.push(card("Training time", [duration(summary.train_seconds)], speed && `${speed.toFixed(1)} pairs a second, ${grouped(Math.round(summary.tokens_per_second))} tokens a second`, `${grouped(summary.steps)} steps, ${summary.best_step === null ? "none the best" : `the best after ${grouped(summary.best_step)}`}`, summary.peak_memory_bytes && `${size(summary.peak_memory_bytes)} of memory at the most`));
-  } else if (evaluations.length) {
-    const last = evaluations[evaluations.length - 1];
-    const spearman = change(evaluations[0].spearman, last.spearman);
-    cards.push(card("Dev Spearman, before → last", spearman.large, [spearman.difference, ` at step ${grouped(last.step)}`]));
+    for (const name of ["dev", "test"]) if (summary.before[name] && summary.after[name]) cards.push(spearmanCard(name));
+    cards.push(timeCard());
+  } else if (defined.length) {
+    const [first, last] = [defined[0], defined[defined.length - 1]];
+    cards.push(defined.length > 1 ? card("Dev Spearman, before training → last", change(first.spearman, last.spearman), ["change ", signed(last.spearman - first.spearman), ` at step ${grouped(last.step)}`]) : card(`Dev Spearman at step ${grouped(first.step)}`, [fixed(first.spearman)]));
   }
-  byId("result").replaceChildren(...cards);
+  byId("cards").replaceChildren(...cards);
+  byId("meaning").textContent = meaning(summary ? Object.values(summary.after) : []);
   byId("result").hidden = !cards.length;
-}
-
-function facts(title, entries, className = "") {
-  const list = make("dl");
-  for (const [name, value] of entries) list.append(make("dt", {}, name), make("dd", { className }, value));
-  return make("div", { className: "card" }, make("h3", {}, title), list);
-}
-
-function showFacts() {
-  const written = (value) => (value === "" ? "–" : value === true ? "yes" : value === false ? "no" : Array.isArray(value) ? value.join(" to ") : String(value));
-  const sums = Object.entries(report.sha256).flatMap(([constant, files]) => Object.entries(files).map(([name, sum]) => [`${constant}: ${name}`, sum]));
-  byId("facts").replaceChildren(
-    facts("Constants", Object.entries(constants).map(([name, value]) => [name, written(value)])),
-    make("div", { className: "stack" },
-      facts("Versions and folder", [...Object.entries(report.versions), ["run", report.folder]]),
-      facts("SHA-256 of what was read", sums, "sum")),
-  );
 }
 
 showHeader();
 showResult();
-showFacts();

@@ -1,10 +1,10 @@
 // The pairs most wrong and most improved, in a table to sort and filter with pointer or keyboard.
 
-const KINDS = { wrong: "Most wrong", improved: "Improved most" };
+const KINDS = { wrong: "Largest error", improved: "Improved most" };
+const TIMES = { before: "Before", after: "After" };
 const COLUMNS = [
   { title: "Score", value: (row) => row.gold, text: (row) => String(+row.gold.toFixed(3)) },
-  { title: "Before", value: (row) => row.before, text: (row) => fixed(row.before, 3) },
-  { title: "After", value: (row) => row.after, text: (row) => fixed(row.after, 3) },
+  ...WHEN.map((when) => ({ title: unchanged ? "Similarity" : TIMES[when], value: (row) => row[when], text: (row) => fixed(row[when], 3) })),
   { title: "Error", value: (row) => Math.abs(row.error), text: (row) => signed(row.error, 3) },
   { title: "Sentence 1", value: (row) => row.sentence1, text: (row) => row.sentence1, sentence: true },
   { title: "Sentence 2", value: (row) => row.sentence2, text: (row) => row.sentence2, sentence: true },
@@ -37,10 +37,19 @@ function rowsShown() {
   return found;
 }
 
+/** What the table lists: which pairs of which set, how many the words find, what the error is. */
+function captionOf(found) {
+  const { pairs, [state.kind]: { gold } } = sets[state.set];
+  const listed = plural(gold.length, `${state.set} pair`) + (gold.length < pairs ? ` (of ${grouped(pairs)})` : "");
+  const what = { wrong: `${listed} with the largest error.`, improved: `${listed} with a smaller error after training.` };
+  if (gold.length === pairs) what.wrong = `${listed}${state.column === null && pairs > 1 ? ", the largest error first" : ""}.`;
+  const filter = state.filter ? ` ${grouped(found)} ${found === 1 ? "contains" : "contain"} “${state.filter}”.` : "";
+  return `${what[state.kind]}${filter} ${errorInWords()}: above 0 is too similar, below 0 not similar enough.`;
+}
+
 function showTable() {
   const rows = rowsShown();
-  const what = { wrong: "farthest from their score after training", improved: "that came nearest to their score by training" }[state.kind];
-  byId("table").caption.textContent = `${rows.length} of the ${sets[state.set][state.kind].gold.length} ${state.set} pairs ${what}; error is similarity less score, from 0 to 1.`;
+  byId("table").caption.textContent = captionOf(rows.length);
   byId("table").tBodies[0].replaceChildren(...rows.map((row) => make("tr", {}, ...COLUMNS.map((column) => {
     const cell = make("td", { className: column.sentence ? "sentence" : "number" }, column.text(row));
     cell.dataset.label = column.title;
@@ -68,7 +77,7 @@ function makeTable() {
   filter.setAttribute("aria-label", "Filter by words");
   filter.addEventListener("input", () => { state.filter = filter.value.trim(); showTable(); });
   const names = Object.fromEntries(["test", "dev"].filter((name) => sets[name]).map((name) => [name, NAMES[name]]));
-  byId("choices").append(choice("kind", KINDS, "Which pairs"), ...(Object.keys(names).length > 1 ? [choice("set", names, "Which set")] : []), filter);
+  byId("choices").append(...(unchanged ? [] : [choice("kind", KINDS, "Which pairs")]), ...(Object.keys(names).length > 1 ? [choice("set", names, "Which set")] : []), filter);
   byId("choices").addEventListener("submit", (event) => event.preventDefault());
   showTable();
 }

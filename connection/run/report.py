@@ -11,7 +11,7 @@ from connection.page.document import make_page
 from connection.run.report_data import report_data
 
 REPORT = "report.html"
-SCRIPTS = ("report.js", "charts.js", "table.js")
+SCRIPTS = ("report.js", "facts.js", "charts.js", "points.js", "histograms.js", "table.js")
 
 
 def write_report(folder: Path, summary: Mapping[str, Any] | None = None) -> None:

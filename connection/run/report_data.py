@@ -18,12 +18,16 @@ import tokenizers
 
 from connection.reading.layout import Layout
 from connection.reading.pairs import Pairs, read_pairs
+from connection.training.calibration import Calibration
+from connection.training.correlations import average_precision, best_threshold
 
 MOST_POINTS = 2_000  # of a scatter plot; beyond that points only cover each other, and the page grows to megabytes
 MOST_STEPS = 1_000  # of a curve: about the pixels it has
 LISTED_PAIRS = 50
 SHOWN_CHARACTERS = {"point": 200, "row": 1_000}  # of a sentence
 HELD_OUT = ("dev", "test")
+WHEN = ("before", "after")
+BIN = 0.05  # of similarity, the width of a bar of a histogram
 _LAYOUT = {"sentence1": "SENTENCE1_COLUMN", "sentence2": "SENTENCE2_COLUMN", "score": "SCORE_COLUMN"}
 
 
@@ -38,6 +42,14 @@ def report_data(folder: Path, summary: Mapping[str, Any] | None = None) -> dict[
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     records = read_metrics(folder / "metrics.jsonl")
     constants = settings["constants"]
+    tables = {
+        name: read_predictions(folder / f"predictions-{name}.csv", constants)
+        for name in HELD_OUT
+        if (folder / f"predictions-{name}.csv").is_file()
+    }
+    sets = {name: held_out_data(pairs, folder / "best", constants) for name, pairs in tables.items()}
+    for name, figures in binary_data(tables).items():
+        sets[name]["binary"] = figures
     return {
         "folder": str(folder),
         "constants": constants,
@@ -46,11 +58,7 @@ def report_data(folder: Path, summary: Mapping[str, Any] | None = None) -> dict[
         "summary": summary,
         "curve": curve([record for record in records if "split" not in record]),
         "evaluations": [record for record in records if record.get("split") == "dev"],
-        "sets": {
-            name: held_out_data(read_predictions(folder / f"predictions-{name}.csv", constants), folder / "best", constants)
-            for name in HELD_OUT
-            if (folder / f"predictions-{name}.csv").is_file()
-        },
+        "sets": sets,
     }
 
 
@@ -85,30 +93,97 @@ def read_predictions(path: Path, constants: Mapping[str, Any]) -> Pairs:
     low, high = constants["SCORE_RANGE"]
     layout = Layout(columns["sentence1"], columns["sentence2"], columns["score"], score_range=(low, high))
     pairs = read_pairs(path, layout, keep_cells=True)
-    for name in ("before", "after"):
+    for name in WHEN:
         place = pairs.columns.index(f"predicted_{name}")
         pairs.table[name] = [float(cells[place]) for cells in pairs.cells]
     return pairs
 
 
 def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dict[str, Any]:
-    """The points, the fifty most wrong and the fifty most improved pairs of dev or test."""
+    """The points, the fifty most wrong and the fifty most improved pairs of dev or test, and how far predicted scores are off.
+
+    `predicted_error` is on the user's scale, of the calibration in best/; None without one.
+    """
     table = pairs.table
     low, high = constants["SCORE_RANGE"]
     table["gold"] = low + table["score"] * (high - low)
     table["tokens"] = count_tokens(best, table["sentence1"], table["sentence2"])
-    error = {name: (table[name] - table["score"]).abs() for name in ("before", "after")}
+    error = {name: (table[name] - table["score"]).abs() for name in WHEN}
     improved = error["before"] - error["after"]
     worst = error["after"].sort_values(ascending=False, kind="stable").index[:LISTED_PAIRS]
     best_improved = improved[improved > 0].sort_values(ascending=False, kind="stable").index[:LISTED_PAIRS]
     shown = np.unique(np.linspace(0, len(table) - 1, min(MOST_POINTS, len(table))).round().astype(int))
+    calibration = Calibration.load(best)
     return {
         "pairs": len(table),
-        "mean_error": {name: _plain(values.mean()) for name, values in error.items()},
+        "predicted_error": _plain((calibration(table["after"].to_numpy()) - table["gold"]).abs().mean())
+        if calibration
+        else None,
         "points": _columns(table.iloc[shown], "point"),
         "wrong": _columns(table.loc[worst], "row"),
         "improved": _columns(table.loc[best_improved], "row"),
+        "binary": None,
     }
+
+
+def binary_data(tables: Mapping[str, Pairs]) -> dict[str, dict[str, Any]]:
+    """Of dev and test where every score is one of the two ends of SCORE_RANGE: what a yes/no decision by similarity is worth.
+
+    For each set, before and after: the counts of each class in bars of similarity, which share their `edges`, and the metrics.
+    The threshold is chosen on dev and applied to test as well, as one would use it. No set, if any has a score in between.
+    """
+    if not tables or not all(pairs.table["score"].isin((0.0, 1.0)).all() for pairs in tables.values()):
+        return {}
+    similarities = {(name, when): pairs.table[when].to_numpy() for name, pairs in tables.items() for when in WHEN}
+    edges = _edges(np.concatenate(list(similarities.values())))
+    found: dict[str, dict[str, Any]] = {name: {"edges": edges, "counts": {}, "metrics": {}} for name in tables}
+    for when in WHEN:
+        threshold = None
+        for name in tables:  # dev first
+            matches = tables[name].table["score"].to_numpy() == 1.0
+            values = similarities[name, when]
+            classes = [
+                np.histogram(np.clip(values[side & np.isfinite(values)], -1, 1), edges)[0].tolist()
+                for side in (~matches, matches)
+            ]
+            found[name]["counts"][when] = classes
+            found[name]["metrics"][when] = _decisions(values, matches, threshold)
+            if name == "dev" and found[name]["metrics"][when]:
+                threshold = found[name]["metrics"][when]["threshold"]
+    return found
+
+
+def _decisions(similarities: np.ndarray, matches: np.ndarray, threshold: float | None) -> dict[str, Any] | None:
+    """Metrics of "a similarity of threshold or more is a match"; None where not both classes are there.
+
+    threshold: None for the best one of these pairs.
+    """
+    if matches.all() or not matches.any() or not np.isfinite(similarities).all():
+        return None
+    cut = best_threshold(similarities, matches).threshold if threshold is None else threshold
+    found, above = int((matches & (similarities >= cut)).sum()), int((similarities >= cut).sum())
+    metrics = {
+        "average_precision": average_precision(similarities, matches),
+        "threshold": cut,
+        "precision": found / above if above else None,
+        "recall": found / int(matches.sum()),
+        "f1": 2 * found / (above + int(matches.sum())),
+    }
+    return {name: _plain(value) for name, value in metrics.items()} | {
+        "chosen_here": threshold is None,
+        "matches": int(matches.sum()),
+        "no_matches": int((~matches).sum()),
+    }
+
+
+def _edges(similarities: np.ndarray) -> list[float]:
+    """The edges of the bars of a histogram from the lowest similarity, or 0, to 1.
+
+    >>> _edges(np.array([-0.07, 0.5]))[:4]
+    [-0.1, -0.05, 0.0, 0.05]
+    """
+    lowest = max(-1.0, float(np.min(similarities[np.isfinite(similarities)], initial=0.0)))
+    return [round(step * BIN, 2) for step in range(math.floor(lowest / BIN), round(1 / BIN) + 1)]
 
 
 def count_tokens(best: Path, *sides: Collection[str]) -> list[int | None]:
@@ -125,7 +200,7 @@ def count_tokens(best: Path, *sides: Collection[str]) -> list[int | None]:
 
 def _columns(table: Any, kind: str) -> dict[str, list[Any]]:
     """The rows as lists by column: half the size of a list of objects. Sentences are cut for the page."""
-    columns = {name: [_plain(value) for value in table[name]] for name in ("gold", "score", "before", "after", "tokens")}
+    columns = {name: [_plain(value) for value in table[name]] for name in ("gold", "score", *WHEN, "tokens")}
     return columns | {side: [_cut(text, SHOWN_CHARACTERS[kind]) for text in table[side]] for side in ("sentence1", "sentence2")}
 
 

@@ -1,4 +1,4 @@
-"""report.html: what it holds, of finished and stopped runs; that no sentence can leave its place; in a real browser."""
+"""report.html: what it holds, of finished and stopped runs; that no sentence can leave its place."""
 
 from __future__ import annotations
 
@@ -6,55 +6,26 @@ import base64
 import csv
 import hashlib
 import json
+import math
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tokenizers
+from reports import HOSTILE, data_of, read_page
 
 import bertFineTuningWithConnectionData as script
 from connection.page.document import CHART_LIBRARY, as_inline_json
+from connection.reading.pairs import Pairs
 from connection.run import report as report_page
 from connection.run import report_data
 from connection.run.report import write_report
-from connection.run.report_data import curve
-
-HOSTILE = '</script><script>document.title = "taken over"</script><b>a cat</b> & \u2028'
-BROWSER_FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync --window-size=1400,900""".split()
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Path:
-    """A finished run whose test set's first sentence tries to be a script."""
-    folder = tmp_path_factory.mktemp("report")
-    with pairs_files["test"].open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    rows[1] = [HOSTILE, "the dog is red.", "5"]
-    with (folder / "test.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
-    files = {**pairs_files, "test": folder / "test.csv"}
-    flags = [f"--{name}-file={path}" for name, path in files.items()]
-    flags += [f"--encoder={tiny_encoder}", f"--output={folder / 'run'}", "--epochs=2", "--batch-size=8", "--learning-rate=1e-3"]
-    assert script.main(flags) == 0
-    return folder / "run"
-
-
-@pytest.fixture
-def copied(run_folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(run_folder, tmp_path / "run"))
-
-
-def data_of(page: str) -> dict[str, Any]:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
-
-
-def read_page(folder: Path) -> str:
-    return (folder / "report.html").read_text(encoding="utf-8")
+from connection.run.report_data import binary_data, curve
+from connection.training.calibration import Calibration
 
 
 def test_it_shows_what_the_run_left(run_folder: Path) -> None:
@@ -72,10 +43,8 @@ def test_it_shows_what_the_run_left(run_folder: Path) -> None:
     assert shown["points"]["gold"] == [float(row["score"]) for row in rows]
     assert np.allclose(shown["points"]["after"], [float(row["predicted_after"]) for row in rows], atol=1e-5)
     errors = {
-        name: [abs(float(row[f"predicted_{name}"]) - float(row["score"]) / 5) for row in rows] for name in shown["mean_error"]
+        name: [abs(float(row[f"predicted_{name}"]) - float(row["score"]) / 5) for row in rows] for name in ("before", "after")
     }
-    for name, values in errors.items():
-        assert shown["mean_error"][name] == pytest.approx(np.mean(values), abs=1e-5)
     worst = np.argsort(errors["after"])[::-1]
     assert shown["wrong"]["sentence2"] == [rows[i]["sentence2"] for i in worst[:50]]
     gained = np.subtract(errors["before"], errors["after"])
@@ -207,6 +176,50 @@ def test_the_library_is_the_published_file() -> None:
     assert "The MIT License" in (CHART_LIBRARY.parent / "LICENSE-chart.js.md").read_text(encoding="utf-8")
 
 
+def test_the_error_of_the_predicted_score_is_on_the_users_scale(copied: Path) -> None:
+    with (copied / "predictions-test.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    similarities, scores = (np.array([float(row[name]) for row in rows]) for name in ("predicted_after", "score"))
+    error = np.abs(Calibration.load(copied / "best")(similarities) - scores).mean()
+    assert data_of(read_page(copied))["sets"]["test"]["predicted_error"] == pytest.approx(error, abs=1e-5)
+    (copied / "best" / "calibration.json").unlink()
+    write_report(copied)
+    assert data_of(read_page(copied))["sets"]["test"]["predicted_error"] is None
+
+
+def test_yes_and_no_are_judged_by_the_threshold_of_dev() -> None:
+    def pairs(scores: list[float], before: list[float], after: list[float]) -> Pairs:
+        return Pairs(Path("x.csv"), pd.DataFrame({"score": scores, "before": before, "after": after}))
+
+    dev = pairs([0, 0, 1, 1], [0.2, 0.6, 0.4, 1.0], [0.1, 0.2, 0.8, 1.0])
+    test = pairs([1, 0, 1], [-0.07, 0.1, 0.5], [0.4, 0.6, 0.9])
+    found = binary_data({"dev": dev, "test": test})
+    assert found["dev"]["edges"][0] == -0.1 and found["dev"]["edges"][-1] == 1 and len(found["dev"]["edges"]) == 23
+    others, matches = found["test"]["counts"]["before"]
+    assert sum(others) == 1 and sum(matches) == 2 and matches[0] == 1  # the bar from -0.1 to -0.05
+    chosen, applied = found["dev"]["metrics"]["after"], found["test"]["metrics"]["after"]
+    assert chosen == {
+        "average_precision": 1.0,
+        "threshold": 0.5,
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+        "chosen_here": True,
+        "matches": 2,
+        "no_matches": 2,
+    }
+    assert (applied["threshold"], applied["precision"], applied["recall"], applied["f1"]) == (0.5, 0.5, 0.5, 0.5)
+    assert applied["average_precision"] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3, abs=1e-5) and not applied["chosen_here"]
+
+
+def test_only_scores_at_both_ends_are_yes_and_no() -> None:
+    between = Pairs(Path("x.csv"), pd.DataFrame({"score": [0, 0.5, 1], "before": [0.1] * 3, "after": [0.1] * 3}))
+    yes = Pairs(Path("x.csv"), pd.DataFrame({"score": [1.0, 1.0], "before": [0.1, math.nan], "after": [0.1, 1.0]}))
+    assert binary_data({}) == binary_data({"dev": between}) == binary_data({"dev": yes, "test": between}) == {}
+    one_class = binary_data({"dev": yes})["dev"]  # shown, but a threshold has nothing to tell apart
+    assert one_class["metrics"] == {"before": None, "after": None} and sum(one_class["counts"]["before"][1]) == 1
+
+
 def test_long_curves_and_large_sets_are_thinned_out(monkeypatch: pytest.MonkeyPatch, copied: Path) -> None:
     monkeypatch.setattr(report_data, "MOST_STEPS", 4)
     steps = [{"step": i + 1, "loss": float(i), "learning_rate": 1.0} for i in range(10)]
@@ -219,142 +232,3 @@ def test_long_curves_and_large_sets_are_thinned_out(monkeypatch: pytest.MonkeyPa
     assert len(dev["points"]["gold"]) == 10 and (dev["pairs"], dev["wrong"]) == (whole["pairs"], whole["wrong"])
     kept = iter(whole["points"]["sentence1"])
     assert all(sentence in kept for sentence in dev["points"]["sentence1"])  # in order, first and last among them
-
-
-# --- in a browser ---
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if not program or not driver:
-        pytest.skip("there is no chromium with its chromedriver here (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in [*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield started
-    started.quit()
-
-
-@pytest.fixture
-def opened(browser: Any, run_folder: Path) -> Any:
-    browser.get_log("browser"), browser.get_log("performance")
-    browser.get((run_folder / "report.html").as_uri())
-    return browser
-
-
-def table_column(browser: Any, place: int) -> list[str]:
-    return browser.execute_script(
-        f"return [...document.querySelectorAll('#table tbody td:nth-child({place})')].map((x) => x.textContent)"
-    )
-
-
-def test_nothing_is_fetched_and_nothing_goes_wrong(opened: Any, run_folder: Path) -> None:
-    assert opened.execute_script("return Object.keys(Chart.instances).length") == 10
-    page = (run_folder / "report.html").as_uri()
-    messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
-    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    asked = [params["request"]["url"] for params in sent if params["documentURL"] == page]  # not the browser's own pages
-    assert [url for url in asked if not url.startswith("data:")] == [page]
-    assert opened.get_log("browser") == []
-    assert opened.title.startswith("tiny on train.csv")
-    assert "0." in opened.find_element("id", "result").text and "pairs a second" in opened.find_element("id", "result").text
-
-
-def test_a_sentence_that_would_be_a_script_is_shown(opened: Any) -> None:
-    assert HOSTILE in table_column(opened, 5)
-    assert opened.execute_script("return document.scripts.length") == 3
-    assert opened.execute_script("return document.querySelectorAll('b').length") == 0
-    fetched = "return fetch('https://example.org/').then(() => 'fetched', () => 'refused')"
-    assert opened.execute_script(fetched) == "refused"  # by the policy, whatever a script would try
-
-
-def test_hover_shows_the_two_sentences(opened: Any) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    place = opened.execute_script(
-        "const chart = charts.filter((one) => one.partOf === 'test')[1]; chart.canvas.scrollIntoView({block: 'center'});"
-        "const {x, y} = chart.getDatasetMeta(0).data[0], box = chart.canvas.getBoundingClientRect();"
-        "return {canvas: chart.canvas, x: Math.round(x - box.width / 2), y: Math.round(y - box.height / 2)}"
-    )
-    ActionChains(opened).move_to_element_with_offset(place["canvas"], place["x"], place["y"]).perform()
-    shown = opened.execute_script("return [...document.querySelectorAll('#hover p')].map((x) => x.textContent)")
-    assert shown[:2] == [HOSTILE, "the dog is red."] and re.match(r"score 5 · similarity .+ → .+ · 31 tokens", shown[2])
-    lit = opened.execute_script(
-        "return charts.filter((one) => one.partOf === 'test')[0].getActiveElements().map((x) => x.index)"
-    )
-    assert lit == [0]  # the same pair, before training
-    ActionChains(opened).move_to_element(opened.find_element("id", "title")).perform()
-    assert opened.execute_script("return document.getElementById('hover').hidden")
-
-
-def test_the_table_is_sorted_and_filtered_by_keyboard(opened: Any) -> None:
-    from selenium.webdriver.common.keys import Keys
-
-    buttons = opened.find_elements("css selector", "#table th button")
-    errors = [abs(float(text.replace("−", "-"))) for text in table_column(opened, 4)]
-    assert len(errors) == 40 and errors == sorted(errors, reverse=True)
-    for keys, wanted in ((Keys.ENTER, "descending"), (Keys.SPACE, "ascending")):
-        buttons[0].send_keys(keys)
-        scores = [float(text) for text in table_column(opened, 1)]
-        assert scores == sorted(scores, reverse=wanted == "descending")
-        assert opened.find_element("css selector", "#table th").get_attribute("aria-sort") == wanted
-    buttons[4].send_keys(Keys.ENTER)
-    assert not opened.find_element("css selector", "#table th").get_attribute("aria-sort")
-    opened.find_element("css selector", "input[type=search]").send_keys("DOG IS RED")
-    assert table_column(opened, 6) == ["the dog is red."]
-    opened.find_element("css selector", "input[type=search]").send_keys(" nowhere")
-    assert table_column(opened, 6) == [] and "0 of the 40" in opened.find_element("css selector", "caption").text
-
-
-def test_the_switches_show_other_pairs(opened: Any, run_folder: Path) -> None:
-    sets = data_of(read_page(run_folder))["sets"]
-    opened.find_element("css selector", "input[value=improved]").send_keys(" ")
-    assert table_column(opened, 6) == sets["test"]["improved"]["sentence2"]
-    opened.find_element("css selector", "input[value=dev]").send_keys(" ")
-    assert table_column(opened, 6) == sets["dev"]["improved"]["sentence2"]
-
-
-def emulate(browser: Any, scheme: str) -> None:
-    """Turn the page dark or light, and wait until it was told."""
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    browser.execute_async_script("const [done] = arguments; requestAnimationFrame(() => requestAnimationFrame(done))")
-
-
-def test_phone_dark_and_paper(opened: Any) -> None:
-    """Nothing is wider than a phone; dark and light have other colours, curves among them; paper is light."""
-    colour = "return charts[0].options.scales.x.title.color"
-    seen = {}
-    for scheme in ("dark", "light"):
-        emulate(opened, scheme)
-        seen[scheme] = (
-            opened.execute_script(colour),
-            opened.execute_script("return getComputedStyle(document.body).backgroundColor"),
-        )
-    assert len({*seen["dark"], *seen["light"]}) == 4
-    emulate(opened, "dark")
-    opened.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert opened.execute_script(colour) == seen["light"][0]
-    opened.execute_script("dispatchEvent(new Event('afterprint'))")
-    assert opened.execute_script(colour) == seen["dark"][0]
-    phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    assert opened.execute_script("return document.documentElement.scrollWidth") == 390
-    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def test_a_stopped_run_opens_too(browser: Any, copied: Path) -> None:
-    for name in ("summary.json", "predictions-dev.csv", "predictions-test.csv"):
-        (copied / name).unlink()
-    write_report(copied)
-    browser.get_log("browser")
-    browser.get((copied / "report.html").as_uri())
-    assert "has not finished" in browser.find_element("id", "notice").text
-    assert browser.execute_script("return Object.keys(Chart.instances).length") == 3
-    hidden = "return ['agreement', 'residuals', 'pairs', 'time'].every((id) => document.getElementById(id).hidden)"
-    assert browser.execute_script(hidden) and browser.get_log("browser") == []
