@@ -81,7 +81,7 @@ DEVICE = "auto"
 # Number format of the matrix products: float32, or bfloat16, which is less exact and faster on recent GPUs and CPUs.
 PRECISION = "float32"
 
-# CPU threads. 0: one for each core that the process may use. Use 1 or 2 beside other work.
+# CPU threads. 0: one for each core that the process may use. Use 1 or 2 if other programs need the CPU.
 THREADS = 0
 
 

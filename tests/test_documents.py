@@ -322,6 +322,12 @@ def test_commands_in_the_prose_of_a_document_can_be_given() -> None:
             assert check_instead(command) or command in blocks, f"{document}: {command}"
 
 
+@pytest.mark.parametrize("document", [*DOCUMENTS, "README.ko.md", "data/README.md"])
+def test_documents_show_empty_values_as_every_shell_passes_them_on(document: str) -> None:
+    """`--dev-file=`: PowerShell 5 drops the empty word of `--dev-file ""`."""
+    assert not re.search(r"--[a-z0-9-]+ (\"\"|'')", (ROOT / document).read_text(encoding="utf-8"))
+
+
 def test_a_document_that_is_wrong_is_found_out(project: Path, tiny_encoder: Path) -> None:
     install(tiny_encoder, project)
     reader = Reader(project, same_encoder=False)
