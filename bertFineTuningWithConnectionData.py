@@ -39,114 +39,117 @@ if TYPE_CHECKING:
 
 # --- encoder ---
 
-# Folder of the encoder to start from: config.json, vocab.txt (or tokenizer.json) and model.safetensors (or
-# pytorch_model.bin). A plain BERT, or a folder that this project or sentence-transformers saved.
+# Folder of the encoder to start from: a plain BERT, or what this project or sentence-transformers saved. It holds
+# config.json, vocab.txt (or tokenizer.json) and model.safetensors (or pytorch_model.bin).
 ENCODER = "transformers/bert/bert-base-uncased"
 
-# How token vectors become one sentence vector: mean, cls or max. Empty: as the folder says, mean for a plain BERT.
-# Mean is the best start nearly always.
+# Pooling of token vectors into one sentence vector: mean, cls or max. Empty: the folder's own, mean for a plain BERT.
+# Set it for a plain BERT only, and start with mean.
 POOLING = ""
 
-# Longer sentences are cut to this many tokens (a token is a word or a piece of one). 0: as the folder says, 128 for a
-# plain BERT. At most what the encoder has positions for, 512 usually. Raise it for paragraphs: time grows with what
-# sentences really hold, memory with the square of the longest.
+# Maximum length of a sentence in tokens (words or pieces of words); longer sentences are cut. 0: the folder's own
+# limit, 128 for a plain BERT. The encoder's positions are the upper limit, usually 512. Raise it for paragraphs: time
+# grows with the actual lengths, memory with the square of the longest.
 MAX_TOKENS = 0
 
 # --- data ---
 
-# File of the pairs to learn from: CSV, TSV, JSON Lines or Parquet, by the ending of its name.
+# Training pairs: a CSV, TSV, JSON Lines or Parquet file, recognised by the ending of its name.
 TRAIN_FILE = "data/connections-train.csv"
 
-# Pairs that choose the best weights; never trained on. Empty: DEV_SHARE of the training pairs.
+# Pairs for choosing the best weights; never trained on. Empty: DEV_SHARE of the training pairs is held out.
 DEV_FILE = "data/connections-dev.csv"
 
-# Pairs for the final figures; neither trained on nor chosen by. Empty: no test.
+# Pairs for the final figures; used neither for training nor for choosing the weights. Empty: no test.
 TEST_FILE = "data/connections-test.csv"
 
-# Column of the first sentence: its name in the header, or its number, counting from 1, in files without a header.
+# Column of the first sentence: its name in the header, or its number (from 1) in a file without a header.
 SENTENCE1_COLUMN = "sentence1"
 
-# Column of the second sentence, likewise.
+# Column of the second sentence: name or number.
 SENTENCE2_COLUMN = "sentence2"
 
-# Column of the score, likewise. The higher, the more alike the two sentences are meant to be.
+# Column of the score: name or number. A higher score means more similar sentences.
 SCORE_COLUMN = "score"
 
-# The lowest and the highest score there can be; they become similarity 0 and 1. Use (0, 1) for yes/no labels.
+# Lowest and highest possible score; they become similarity 0 and 1. Use (0, 1) for yes/no labels.
 SCORE_RANGE = (0, 5)
 
-# The character between cells. Empty: by the file's ending, a comma in .csv and a tab in .tsv. ";" for many Excels.
+# Character between cells. Empty: a comma in .csv, a tab in .tsv. Use ";" for a CSV from a European Excel.
 SEPARATOR = ""
 
-# Whether double quotes hold a cell together. False for files in which quotes are ordinary characters.
+# True: double quotes enclose a cell. False: they are ordinary characters, as in the original STS benchmark.
 QUOTING = True
 
-# The files' text encoding. "cp1252" or "cp949" for files that a Western or Korean Excel saved as plain CSV.
+# Text encoding of the files. Use "cp1252" or "cp949" for a plain CSV from a Western or Korean Excel.
 ENCODING = "utf-8"
 
-# What to do about pairs of train that dev or test hold too: report them, drop them from train, or refuse to run.
+# Training pairs that are also in dev or test, which makes the figures look better than they are: report them, drop them
+# from training, or refuse to run.
 OVERLAP = "report"
 
-# Share of the training pairs that becomes dev where DEV_FILE is empty; no sentence is on both sides.
+# Share of the training pairs, between 0 and 1, that is held out as dev when DEV_FILE is empty. No sentence is on both
+# sides. Raise it for small files.
 DEV_SHARE = 0.1
 
 # --- training ---
 
-# The training objective.
+# Training objective (loss function).
 LOSS = "cosine"
 
-# Times that every pair is learned from. 1 to 4 is usual; 0 only evaluates.
+# Passes over the training pairs. 1 to 4 is usual; 0 evaluates only.
 EPOCHS = 4
 
-# Pairs in one step. 16 or 32 is usual; less if memory runs out.
+# Pairs per step. 16 or 32 is usual; lower it if memory runs out.
 BATCH_SIZE = 16
 
-# Highest learning rate. 2e-5 is usual for BERT, up to 5e-5; lower it if dev gets worse from the start.
+# Peak learning rate. 2e-5 is usual for BERT, up to 5e-5; lower it if dev gets worse from the start.
 LEARNING_RATE = 2e-5
 
-# Share of all steps over which the learning rate rises from 0; then it falls to 0 in a straight line.
+# Warm-up: share of all steps in which the learning rate rises linearly from 0; then it falls linearly to 0. Raise it if
+# the first steps are unstable.
 WARMUP = 0.1
 
-# Pull of the weights towards 0 in AdamW; biases and LayerNorms are left out. 0.01 is another usual value.
+# Weight decay of AdamW; biases and LayerNorms are exempt. 0.01 is another usual value, against overfitting.
 WEIGHT_DECAY = 0.0
 
-# A longer gradient is shortened to this length, so that one odd batch cannot undo much. 0: never shortened.
+# Gradient clipping: gradients are clipped to this norm, so that one odd batch cannot do much harm. 0: no clipping.
 MAX_GRADIENT_NORM = 1.0
 
-# Every random choice follows from it: row order, dropout, the dev split. Change it to see how much luck there is.
+# Seed of every random choice: row order, dropout, the dev split. Change it to see how much results vary by chance.
 SEED = 42
 
 # --- running ---
 
-# Folder for what the run leaves. A finished run there is set aside under another name, never deleted.
+# Folder for the results. A finished run that is already there is renamed, never deleted.
 OUTPUT = "output/connections"
 
-# How often dev is evaluated in an epoch. More finds a better moment to stop in long epochs.
+# Evaluations on dev per epoch. Raise it for long epochs, to find a better moment to stop.
 EVALUATIONS_PER_EPOCH = 1
 
-# Stop after this many evaluations in a row without a better one. 0: never stop early.
+# Early stopping: stop after this many evaluations in a row without improvement. 0: no early stopping.
 PATIENCE = 0
 
-# How often the run is saved in an epoch, so that it goes on from there if it is killed. More loses less then, and takes
-# more time. Three of them, each up to four times the encoder's size, need room on the disk.
+# Checkpoints per epoch, from which a killed run resumes. More checkpoints lose less work and cost more time. Up to
+# three are kept at once, each up to four times the encoder's size.
 CHECKPOINTS_PER_EPOCH = 1
 
-# Whether a finished run keeps its checkpoints, up to four times the encoder's size each. An unfinished one always has them.
+# Keep the checkpoints of a finished run, up to four times the encoder's size each. An unfinished run always keeps them.
 KEEP_CHECKPOINTS = False
 
-# Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
+# Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a GPU by its number) or mps.
 DEVICE = "auto"
 
-# Number format of the matrix products: float32, or bfloat16, which is faster on recent cards and processors.
+# Number format of the matrix products: float32, or bfloat16, which is less exact and faster on recent GPUs and CPUs.
 PRECISION = "float32"
 
-# CPU threads. 0: one for each core that the process may use. 1 or 2 beside other work.
+# CPU threads. 0: one for each core that the process may use. Use 1 or 2 if other programs need the CPU.
 THREADS = 0
 
-# Whether to write TensorBoard event files too, into OUTPUT/tensorboard (needs requirements-extra.txt).
+# True: also write TensorBoard event files to OUTPUT/tensorboard (needs requirements-extra.txt).
 TENSORBOARD = False
 
-# True: begin anew although OUTPUT holds an unfinished or finished run; that one is set aside.
+# True: start a new run although OUTPUT already holds one, finished or not; the old one is renamed.
 START_OVER = False
 
 

@@ -29,58 +29,59 @@ if TYPE_CHECKING:
 
 # --- encoder ---
 
-# Folder of the encoder: best/ of a run, or any that training takes.
+# Folder of the encoder: best/ of a run, or any encoder that training takes.
 ENCODER = "output/connections/best"
 
 # --- pairs ---
 
-# File of the pairs: CSV, TSV, JSON Lines or Parquet, by the ending of its name.
+# Pairs to score: a CSV, TSV, JSON Lines or Parquet file, recognised by the ending of its name.
 PAIRS_FILE = "data/connections-test.csv"
 
-# The CSV file that is written: the columns of PAIRS_FILE and similarity. One that is there already is set aside.
+# CSV file for the result: the columns of PAIRS_FILE, then the similarity. A file that is already there is renamed.
 OUTPUT_FILE = "output/scores.csv"
 
-# Column of the first sentence: its name in the header, or its number, counting from 1, in files without a header.
+# Column of the first sentence: its name in the header, or its number (from 1) in a file without a header.
 SENTENCE1_COLUMN = "sentence1"
 
-# Column of the second sentence, likewise.
+# Column of the second sentence: name or number.
 SENTENCE2_COLUMN = "sentence2"
 
-# Column of the score that a person gave, likewise, to measure by. A file with a header may lack it. Empty: none.
+# Column of the score that a person gave: name or number. It is only used to measure the encoder; a file with a header
+# may lack it. Empty: no score.
 SCORE_COLUMN = "score"
 
-# The lowest and the highest score there can be. Use (0, 1) for yes/no labels.
+# Lowest and highest possible score. Use (0, 1) for yes/no labels.
 SCORE_RANGE = (0, 5)
 
-# The character between cells. Empty: by the file's ending, a comma in .csv and a tab in .tsv. ";" for many Excels.
+# Character between cells. Empty: a comma in .csv, a tab in .tsv. Use ";" for a CSV from a European Excel.
 SEPARATOR = ""
 
-# Whether double quotes hold a cell together. False for files in which quotes are ordinary characters.
+# True: double quotes enclose a cell. False: they are ordinary characters, as in the original STS benchmark.
 QUOTING = True
 
-# The file's text encoding. "cp1252" or "cp949" for files that a Western or Korean Excel saved as plain CSV.
+# Text encoding of the file. Use "cp1252" or "cp949" for a plain CSV from a Western or Korean Excel.
 ENCODING = "utf-8"
 
 # --- a single pair ---
 
-# With these two sentences, their similarity is printed; no file is read or written.
+# A single pair: set SENTENCE1 and SENTENCE2, and their similarity is printed; no file is read or written.
 SENTENCE1 = ""
 
-# The other sentence of that pair.
+# Second sentence of the single pair.
 SENTENCE2 = ""
 
 # --- running ---
 
-# Sentences that are encoded at a time, at most. Less if memory runs out; no result depends on it but for rounding.
+# Maximum number of sentences encoded at once. Lower it if memory runs out; results change by rounding only.
 BATCH_SIZE = 256
 
-# Where to compute: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a card by its number) or mps.
+# Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a GPU by its number) or mps.
 DEVICE = "auto"
 
-# Number format of the matrix products: float32, or bfloat16, which is faster on recent cards and processors.
+# Number format of the matrix products: float32, or bfloat16, which is less exact and faster on recent GPUs and CPUs.
 PRECISION = "float32"
 
-# CPU threads. 0: one for each core that the process may use. 1 or 2 beside other work.
+# CPU threads. 0: one for each core that the process may use. Use 1 or 2 if other programs need the CPU.
 THREADS = 0
 
 
