@@ -33,9 +33,14 @@ function draw(canvas, type, datasets, scales, { legend, tooltip, labels, ...opti
     type,
     data: labels ? { datasets, labels } : { datasets },
     options: {
-      animation: false, responsive: true, interaction: { mode: "nearest", intersect: true }, maintainAspectRatio: false, devicePixelRatio: Math.max(2, window.devicePixelRatio),
+      animation: false, responsive: true, maintainAspectRatio: false, devicePixelRatio: Math.max(2, window.devicePixelRatio),
+      interaction: { mode: "nearest", intersect: true },
       parsing: labels ? undefined : false, scales,
-      plugins: { legend: legend || { display: datasets.length > 1, align: "end", labels: markedAsDrawn }, ...(tooltip ? { tooltip } : {}) }, ...options,
+      plugins: {
+        legend: legend || { display: datasets.length > 1, align: "end", labels: markedAsDrawn },
+        ...(tooltip ? { tooltip } : {}),
+      },
+      ...options,
     },
   });
   charts.push(chart);
@@ -49,15 +54,27 @@ const markedAsDrawn = {
     const { type, showLine, borderColor } = chart.data.datasets[label.datasetIndex];
     if (type !== "line") return { ...label, fontColor: css("soft"), pointStyle: "rect", lineWidth: 0 };
     const isPoint = showLine === false;
-    return { ...label, fontColor: css("soft"), fillStyle: borderColor, strokeStyle: borderColor, lineWidth: isPoint ? 0 : 3, pointStyle: isPoint ? "rectRot" : "line" };
+    return {
+      ...label, fontColor: css("soft"), fillStyle: borderColor, strokeStyle: borderColor,
+      lineWidth: isPoint ? 0 : 3, pointStyle: isPoint ? "rectRot" : "line",
+    };
   }),
 };
 
 const line = (label, points, color, options = {}) =>
-  ({ type: "line", label, data: points, borderColor: color, backgroundColor: color, borderWidth: 1.5, pointRadius: 0, pointHitRadius: 6, tension: 0, ...options });
+  ({
+    type: "line", label, data: points, borderColor: color, backgroundColor: color,
+    borderWidth: 1.5, pointRadius: 0, pointHitRadius: 6, tension: 0, ...options,
+  });
 
 const stepTooltip = {
-  tooltip: { mode: "nearest", intersect: false, callbacks: { title: (items) => `Step ${grouped(items[0].parsed.x)}`, label: (item) => ` ${item.dataset.label}: ${item.dataset.written(item.parsed.y)}` } },
+  tooltip: {
+    mode: "nearest", intersect: false,
+    callbacks: {
+      title: (items) => `Step ${grouped(items[0].parsed.x)}`,
+      label: (item) => ` ${item.dataset.label}: ${item.dataset.written(item.parsed.y)}`,
+    },
+  },
 };
 
 /** The running mean of a noisy curve, over a twentieth of it. */
@@ -88,7 +105,10 @@ function drawCurves() {
   const exponent = (value) => value.toExponential(2);
   draw(figure("schedule", "Learning rate", each, "low", "Learning rate over the steps."), "line",
     [line("learning rate", at(learning_rate), css("after"), { written: exponent })],
-    { x: steps(), y: axis("", { ticks: { maxTicksLimit: 4, callback: (value) => (value ? value.toExponential(1) : "0") } }) }, stepTooltip);
+    {
+      x: steps(),
+      y: axis("", { ticks: { maxTicksLimit: 4, callback: (value) => (value ? value.toExponential(1) : "0") } }),
+    }, stepTooltip);
 }
 
 function drawSpearman(steps) {
@@ -97,22 +117,30 @@ function drawSpearman(steps) {
   const best = defined.reduce((a, b) => (b.spearman > a.spearman ? b : a));
   const written = (value) => fixed(value);
   const points = (list) => list.map((one) => ({ x: one.step, y: one.spearman }));
-  draw(figure("curves", "Dev Spearman", `best ${fixed(best.spearman)}, step ${grouped(best.step)}`, "", "Dev Spearman after each evaluation, the best marked."), "line",
+  const note = `best ${fixed(best.spearman)}, step ${grouped(best.step)}`;
+  const diamond = { pointRadius: 8, pointStyle: "rectRot", clip: 10, showLine: false, order: 1, written };
+  draw(figure("curves", "Dev Spearman", note, "", "Dev Spearman after each evaluation, the best marked."), "line",
     [line("dev Spearman", points(defined), css("dev"), { pointRadius: 3, clip: 6, order: 2, written }),
-      line("best", points([best]), css("good"), { pointRadius: 8, pointStyle: "rectRot", clip: 10, showLine: false, order: 1, written })],
+      line("best", points([best]), css("good"), diamond)],
     { x: steps, y: axis("Spearman") }, stepTooltip);
 }
 
 function drawTime() {
-  const spent = summary ? [["training", summary.train_seconds, "after"], ["evaluation", summary.evaluation_seconds, "dev"], ["loading", summary.loading_seconds, "before"], ["saving", summary.saving_seconds, "good"]].filter(([, seconds]) => seconds) : [];
+  const kinds = { training: "after", evaluation: "dev", loading: "before", saving: "good" }; // the colour of each
+  const seconds = { ...summary, training_seconds: summary && summary.train_seconds };
+  const spent = Object.entries(kinds).map(([name, color]) => [name, seconds[`${name}_seconds`], color]).filter((one) => one[1]);
   byId("time").hidden = !spent.length;
   if (!spent.length) return;
   const total = spent.reduce((sum, [, seconds]) => sum + seconds, 0);
   const share = (seconds) => `${duration(seconds)} (${Math.round((100 * seconds) / total)} %)`;
-  draw(figure("clocks", duration(total), spent.map(([name, seconds]) => `${name} ${share(seconds)}`).join(" · "), "flat", "Seconds of training, evaluation, loading and saving."), "bar",
+  const note = spent.map(([name, seconds]) => `${name} ${share(seconds)}`).join(" · ");
+  draw(figure("clocks", duration(total), note, "flat", "Seconds of training, evaluation, loading and saving."), "bar",
     spent.map(([label, seconds, color]) => ({ label, data: [seconds], backgroundColor: css(color), barThickness: 26 })),
     { x: axis("seconds", { stacked: true, max: total }), y: { stacked: true, display: false } },
-    { indexAxis: "y", labels: [""], legend: { display: true, align: "start", labels: markedAsDrawn }, tooltip: { callbacks: { title: () => "", label: (item) => ` ${item.dataset.label}: ${share(item.parsed.x)}` } } });
+    {
+      indexAxis: "y", labels: [""], legend: { display: true, align: "start", labels: markedAsDrawn },
+      tooltip: { callbacks: { title: () => "", label: (item) => ` ${item.dataset.label}: ${share(item.parsed.x)}` } },
+    });
 }
 
 function drawAll() {

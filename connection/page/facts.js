@@ -8,29 +8,38 @@ function facts(title, entries, className = "") {
 
 /** The part of a whole in words: "3 of 1,040 (0.3 %)". */
 function part(count, whole) {
-  return Number.isFinite(count) && Number.isFinite(whole) && whole > 0 ? `${grouped(count)} of ${grouped(whole)} (${((100 * count) / whole).toFixed(1)} %)` : null;
+  if (!Number.isFinite(count) || !Number.isFinite(whole) || whole <= 0) return null;
+  return `${grouped(count)} of ${grouped(whole)} (${((100 * count) / whole).toFixed(1)} %)`;
 }
 
 /** The histogram of training scores that a run stored, as [label, count]; none where it did not. */
 function trainingScores() {
   const { labels, counts } = (summary && summary.data && summary.data.scores) || {};
-  const good = Array.isArray(labels) && Array.isArray(counts) && labels.length === counts.length && counts.every(Number.isFinite);
+  const good = [labels, counts].every(Array.isArray) && labels.length === counts.length && counts.every(Number.isFinite);
   return good ? labels.map((label, i) => [String(label), counts[i]]) : [];
 }
 
-const REPEATS = { exact_duplicates: "Identical rows within train", duplicates: "Alike rows within train", pairs_with_several_scores: "Pairs with several scores within train" };
+const REPEATS = {
+  exact_duplicates: "Identical rows within train",
+  duplicates: "Alike rows within train",
+  pairs_with_several_scores: "Pairs with several scores within train",
+};
 const SHARED = { exact_pairs: "Identical pairs", pairs: "Alike pairs", sentences: "Sentences" };
 
 function showInput() {
   const data = (summary && summary.data) || {};
   const overlap = (summary && summary.overlap) || {};
-  const tokens = [["Sentences cut at the token limit", part(data.cut_sentences, data.sentences)], ["Unknown tokens, [UNK]", part(data.unknown_tokens, data.tokens)]];
+  const tokens = [
+    ["Sentences cut at the token limit", part(data.cut_sentences, data.sentences)],
+    ["Unknown tokens, [UNK]", part(data.unknown_tokens, data.tokens)],
+  ].filter(([, text]) => text);
   const repeats = Object.entries(REPEATS).map(([key, title]) => [title, overlap.train && overlap.train[key]]);
-  const shared = ["dev", "test"].filter((name) => overlap[name]).flatMap((name) => Object.entries(SHARED).map(([key, title]) => [`${title} in both train and ${name}`, overlap[name][key]]));
+  const shared = ["dev", "test"].filter((name) => overlap[name]).flatMap((name) =>
+    Object.entries(SHARED).map(([key, title]) => [`${title} in both train and ${name}`, overlap[name][key]]));
   const known = repeats.concat(shared).filter(([, count]) => Number.isFinite(count));
   const counted = known.filter(([, count]) => count).map(([title, count]) => [title, grouped(count)]);
   if (known.length && !counted.length) counted.push(["Repeated rows, shared pairs, shared sentences", "none"]);
-  const lists = [["Tokens", tokens.filter(([, text]) => text)], ["Repeats and overlap", counted]].filter(([, entries]) => entries.length);
+  const lists = [["Tokens", tokens], ["Repeats and overlap", counted]].filter(([, entries]) => entries.length);
   const stack = make("div", { className: "stack" }, ...lists.map(([title, entries]) => facts(title, entries)));
   const left = trainingScores().length ? [make("div", { id: "scores" })] : [];
   byId("input-cards").replaceChildren(...left, ...(lists.length ? [stack] : []));
@@ -38,8 +47,10 @@ function showInput() {
 }
 
 function showFacts() {
-  const written = (value) => (value === "" ? "–" : value === true ? "yes" : value === false ? "no" : Array.isArray(value) ? value.join(" to ") : String(value));
-  const sums = Object.entries(report.sha256).flatMap(([constant, files]) => Object.entries(files).map(([name, sum]) => [`${constant}: ${name}`, sum]));
+  const words = new Map([["", "–"], [true, "yes"], [false, "no"]]);
+  const written = (value) => (Array.isArray(value) ? value.join(" to ") : words.get(value) || String(value));
+  const sums = Object.entries(report.sha256).flatMap(([constant, files]) =>
+    Object.entries(files).map(([name, sum]) => [`${constant}: ${name}`, sum]));
   byId("facts").replaceChildren(
     facts("Constants", Object.entries(constants).map(([name, value]) => [name, written(value)])),
     make("div", { className: "stack" },

@@ -15,22 +15,37 @@ function drawHistogram(set, when) {
   const sum = (list) => list.reduce((total, count) => total + count, 0);
   const bars = [classBars(`score ${low}`, others, edges, css("dev")), classBars(`score ${high}`, matches, edges, css("after"))];
   const cut = metrics[when] && metrics[when].threshold;
-  if (Number.isFinite(cut)) bars.push(line(`threshold ${fixed(cut, 2)}`, [{ x: cut, y: 0 }, { x: cut, y: top }], css("text"), { borderDash: [5, 5], pointHitRadius: 0, order: 1 }));
+  if (Number.isFinite(cut)) {
+    const dashed = { borderDash: [5, 5], pointHitRadius: 0, order: 1 };
+    bars.push(line(`threshold ${fixed(cut, 2)}`, [{ x: cut, y: 0 }, { x: cut, y: top }], css("text"), dashed));
+  }
   const range = (i) => `${fixed(edges[i], 2)} to ${fixed(edges[i + 1], 2)}`;
-  draw(figure("histograms", title, `${plural(sum(matches), "matching pair")}, ${plural(sum(others), "other pair")}`, "", `Similarities of both classes: ${title}.`), "bar", bars, {
-    x: axis("similarity", { type: "linear", min: edges[0], max: 1, offset: false, ticks: { includeBounds: false }, grid: { offset: false, color: css("grid") } }),
+  const note = `${plural(sum(matches), "matching pair")}, ${plural(sum(others), "other pair")}`;
+  const grid = { offset: false, color: css("grid") };
+  draw(figure("histograms", title, note, "", `Similarities of both classes: ${title}.`), "bar", bars, {
+    x: axis("similarity", { type: "linear", min: edges[0], max: 1, offset: false, ticks: { includeBounds: false }, grid }),
     y: axis("pairs", { min: 0, ticks: { precision: 0 } }),
-  }, { tooltip: { filter: (item) => item.dataset.type !== "line", callbacks: { title: (items) => (items.length ? `Similarity ${range(items[0].dataIndex)}` : ""), label: (item) => ` ${item.dataset.label}: ${plural(item.parsed.y, "pair")}` } } });
+  }, {
+    tooltip: {
+      filter: (item) => item.dataset.type !== "line",
+      callbacks: {
+        title: (items) => (items.length ? `Similarity ${range(items[0].dataIndex)}` : ""),
+        label: (item) => ` ${item.dataset.label}: ${plural(item.parsed.y, "pair")}`,
+      },
+    },
+  });
 }
 
 /** Average precision, threshold, precision, recall and F1 of dev or test, before and after. */
 function decisions(set) {
   const { binary, predicted_error } = sets[set];
   const { before, after } = binary.metrics;
-  if (!before || !after) return facts(NAMES[set], [["Metrics", "not defined: all pairs are of one class, or a similarity is not finite"]]);
-  const titles = { average_precision: "Average precision", threshold: `Threshold, best F1 on ${after.chosen_here ? set : "dev"}`, precision: "Precision", recall: "Recall", f1: "F1" };
+  if (!before || !after) return facts(NAMES[set], [["Metrics", "not defined: one class only, or a similarity is not finite"]]);
+  const threshold = `Threshold, best F1 on ${after.chosen_here ? set : "dev"}`;
+  const titles = { average_precision: "Average precision", threshold, precision: "Precision", recall: "Recall", f1: "F1" };
   const entries = Object.entries(titles).map(([key, title]) => [title, change(before[key], after[key])]);
-  if (predicted_error !== null) entries.push([`Mean error of the predicted score (${constants.SCORE_RANGE.join(" to ")}${set === "dev" ? "; fitted on these pairs" : ""})`, fixed(predicted_error, 2)]);
+  const error = [`Mean error of the predicted score (${scaleOf(set)})`, fixed(predicted_error, 2)];
+  if (predicted_error !== null) entries.push(error);
   return facts(unchanged ? NAMES[set] : `${NAMES[set]}, before → after`, entries);
 }
 
@@ -38,7 +53,14 @@ function drawClasses() {
   const found = HELD_OUT.filter((name) => sets[name].binary);
   for (const set of found) for (const when of WHEN) drawHistogram(set, when);
   byId("decisions").replaceChildren(...found.map(decisions));
-  byId("classes-meaning").textContent = `A pair of score ${constants.SCORE_RANGE[1]} is a match. A pair is called a match from the threshold upwards. Precision: share of the called matches that are right. Recall: share of the matches that are called. F1: harmonic mean of both. Average precision: mean precision over all thresholds.`;
+  byId("classes-meaning").textContent = [
+    `A pair of score ${constants.SCORE_RANGE[1]} is a match.`,
+    "A pair is called a match from the threshold upwards.",
+    "Precision: share of the called matches that are right.",
+    "Recall: share of the matches that are called.",
+    "F1: harmonic mean of both.",
+    "Average precision: mean precision over all thresholds.",
+  ].join(" ");
   byId("classes").hidden = !found.length;
 }
 
@@ -50,5 +72,10 @@ function drawScores() {
   draw(figure("scores", "Training scores", plural(pairs, "pair"), "", "Histogram of the training scores."), "bar",
     [{ label: "pairs", data: counts, backgroundColor: css("after"), barPercentage: 0.95, categoryPercentage: 0.95 }],
     { x: axis("score", { grid: { display: false } }), y: axis("pairs", { beginAtZero: true, ticks: { precision: 0 } }) },
-    { labels: scores.map(([label]) => label), tooltip: { callbacks: { title: (items) => `Score ${items[0].label}`, label: (item) => ` ${plural(item.parsed.y, "pair")}` } } });
+    {
+      labels: scores.map(([label]) => label),
+      tooltip: {
+        callbacks: { title: (items) => `Score ${items[0].label}`, label: (item) => ` ${plural(item.parsed.y, "pair")}` },
+      },
+    });
 }

@@ -14,27 +14,42 @@ function showPair(set, tooltip, chart) {
   const { points } = sets[set];
   hover.replaceChildren(
     make("p", {}, points.sentence1[row]), make("p", {}, points.sentence2[row]),
-    make("p", { className: "small" }, `score ${+points.gold[row].toFixed(3)} · similarity ${WHEN.map((when) => fixed(points[when][row], 3)).join(" → ")}${points.tokens[row] === null ? "" : ` · ${plural(points.tokens[row], "token")}`}`));
+    make("p", { className: "small" }, [
+      `score ${+points.gold[row].toFixed(3)}`,
+      `similarity ${WHEN.map((when) => fixed(points[when][row], 3)).join(" → ")}`,
+      points.tokens[row] === null ? "" : plural(points.tokens[row], "token"),
+    ].filter(Boolean).join(" · ")));
   const box = chart.canvas.getBoundingClientRect();
   const left = box.left + tooltip.caretX + 14, top = box.top + tooltip.caretY + 14;
   hover.style.left = `${scrollX + Math.max(12, Math.min(left, innerWidth - hover.offsetWidth - 12))}px`;
-  hover.style.top = `${scrollY + (top + hover.offsetHeight > innerHeight ? Math.max(8, top - hover.offsetHeight - 28) : top)}px`;
+  const above = Math.max(8, top - hover.offsetHeight - 28);
+  hover.style.top = `${scrollY + (top + hover.offsetHeight > innerHeight ? above : top)}px`;
 }
 
 function drawPoints(canvas, set, points, color, scales, guide) {
   return draw(canvas, "scatter", [
-    { data: points, backgroundColor: `${color}80`, hoverBackgroundColor: css("dev"), pointRadius: 3, hoverRadius: 7, hitRadius: 5, clip: 8 },
+    {
+      data: points, backgroundColor: `${color}80`, hoverBackgroundColor: css("dev"),
+      pointRadius: 3, hoverRadius: 7, hitRadius: 5, clip: 8,
+    },
     line("", guide, css("soft"), { borderDash: [5, 5], borderWidth: 1, pointHitRadius: 0, order: -1 }),
-  ], scales, { legend: { display: false }, tooltip: { enabled: false, external: ({ chart, tooltip }) => showPair(set, tooltip, chart) } });
+  ], scales, {
+    legend: { display: false },
+    tooltip: { enabled: false, external: ({ chart, tooltip }) => showPair(set, tooltip, chart) },
+  });
+}
+
+/** The scale of the predicted scores, and a warning where the calibration has seen these pairs. */
+function scaleOf(set) {
+  return `scale ${constants.SCORE_RANGE.join(" to ")}${set === "dev" ? "; fitted on these pairs" : ""}`;
 }
 
 /** What stands beside a plot's title: how many points it shows where not all, and how far the predicted scores are off. */
 function noteOf(set, when) {
   const { points, pairs, predicted_error } = sets[set];
-  const [low, high] = constants.SCORE_RANGE;
-  const shown = points.gold.length < pairs ? `${grouped(points.gold.length)} of ${plural(pairs, "pair")} shown` : plural(pairs, "pair");
-  if (when === "before" || predicted_error === null) return shown;
-  return `${points.gold.length < pairs ? `${shown}, ` : ""}mean error of the predicted score ${fixed(predicted_error, 2)} (scale ${low} to ${high}${set === "dev" ? "; fitted on these pairs" : ""})`;
+  const shown = points.gold.length < pairs ? `${grouped(points.gold.length)} of ${plural(pairs, "pair")} shown` : "";
+  if (when === "before" || predicted_error === null) return shown || plural(pairs, "pair");
+  return `${shown ? `${shown}, ` : ""}mean error of the predicted score ${fixed(predicted_error, 2)} (${scaleOf(set)})`;
 }
 
 function drawScatters() {
@@ -62,7 +77,8 @@ function evenAxis(title, values) {
   const stepSize = [0.05, 0.1, 0.2, 0.25, 0.5].find((step) => most <= 4 * step) || 0.5;
   const end = Math.ceil(most / stepSize - 1e-9) * stepSize;
   const digits = stepSize === 0.05 || stepSize === 0.25 ? 2 : 1;
-  return axis(title, { min: -end, max: end, ticks: { stepSize, autoSkip: false, callback: (value) => (Math.abs(value) < 1e-9 ? "0" : signed(value, digits)) } });
+  const callback = (value) => (Math.abs(value) < 1e-9 ? "0" : signed(value, digits));
+  return axis(title, { min: -end, max: end, ticks: { stepSize, autoSkip: false, callback } });
 }
 
 /** What an error is, on the scale of this run's scores. */
@@ -74,7 +90,8 @@ function errorInWords() {
 /** The pairs of a set whose length and error are known, as points. */
 function errorsByLength(set) {
   const { tokens, after, score } = sets[set].points;
-  return tokens.map((x, row) => ({ x, y: after[row] === null ? null : after[row] - score[row], row })).filter((point) => point.x !== null && point.y !== null);
+  const error = (row) => (after[row] === null ? null : after[row] - score[row]);
+  return tokens.map((x, row) => ({ x, y: error(row), row })).filter((point) => point.x !== null && point.y !== null);
 }
 
 function drawLengths() {
@@ -83,11 +100,14 @@ function drawLengths() {
   const lengths = all.map((point) => point.x);
   const [min, max] = [Math.max(0, Math.min(...lengths) - 1), Math.max(...lengths) + 1];
   for (const set of HELD_OUT.filter((name) => found[name].length)) {
-    drawPoints(figure("lengths", NAMES[set], plural(found[set].length, "pair"), "", `Error against token length for ${set}.`), set, found[set], css("after"), {
+    const pairs = plural(found[set].length, "pair");
+    const canvas = figure("lengths", NAMES[set], pairs, "", `Error against token length for ${set}.`);
+    drawPoints(canvas, set, found[set], css("after"), {
       x: axis("tokens of the longer sentence", { type: "linear", min, max, ticks: { precision: 0, includeBounds: false } }),
       y: evenAxis("error", all.map((point) => point.y)),
     }, [{ x: min, y: 0 }, { x: max, y: 0 }]);
   }
-  byId("residuals-meaning").textContent = `${errorInWords()}${unchanged ? "" : ", after training"}. Above the line the similarity is too high, below it too low.`;
+  const told = `${errorInWords()}${unchanged ? "" : ", after training"}.`;
+  byId("residuals-meaning").textContent = `${told} Above the line the similarity is too high, below it too low.`;
   byId("residuals").hidden = !all.length;
 }

@@ -4,7 +4,9 @@ const KINDS = { wrong: "Largest error", improved: "Improved most" };
 const TIMES = { before: "Before", after: "After" };
 const COLUMNS = [
   { title: "Score", value: (row) => row.gold, text: (row) => String(+row.gold.toFixed(3)) },
-  ...WHEN.map((when) => ({ title: unchanged ? "Similarity" : TIMES[when], value: (row) => row[when], text: (row) => fixed(row[when], 3) })),
+  ...WHEN.map((when) => ({
+    title: unchanged ? "Similarity" : TIMES[when], value: (row) => row[when], text: (row) => fixed(row[when], 3),
+  })),
   { title: "Error", value: (row) => Math.abs(row.error), text: (row) => signed(row.error, 3) },
   { title: "Sentence 1", value: (row) => row.sentence1, text: (row) => row.sentence1, sentence: true },
   { title: "Sentence 2", value: (row) => row.sentence2, text: (row) => row.sentence2, sentence: true },
@@ -25,7 +27,8 @@ function choice(name, options, legend) {
 
 function rowsShown() {
   const columns = sets[state.set][state.kind];
-  const rows = columns.gold.map((_, i) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[i]])));
+  const rowAt = (i) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[i]]));
+  const rows = columns.gold.map((_, i) => rowAt(i));
   for (const row of rows) row.error = row.after - row.score;
   const wanted = state.filter.toLowerCase();
   const found = rows.filter((row) => !wanted || `${row.sentence1}\n${row.sentence2}`.toLowerCase().includes(wanted));
@@ -77,7 +80,9 @@ function makeTable() {
   filter.setAttribute("aria-label", "Filter by words");
   filter.addEventListener("input", () => { state.filter = filter.value.trim(); showTable(); });
   const names = Object.fromEntries(["test", "dev"].filter((name) => sets[name]).map((name) => [name, NAMES[name]]));
-  byId("choices").append(...(unchanged ? [] : [choice("kind", KINDS, "Which pairs")]), ...(Object.keys(names).length > 1 ? [choice("set", names, "Which set")] : []), filter);
+  if (!unchanged) byId("choices").append(choice("kind", KINDS, "Which pairs"));
+  if (Object.keys(names).length > 1) byId("choices").append(choice("set", names, "Which set"));
+  byId("choices").append(filter);
   byId("choices").addEventListener("submit", (event) => event.preventDefault());
   showTable();
 }
