@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ENCODER = "transformers/bert/bert-base-uncased"
 
 # Pooling of token vectors into one sentence vector: mean, cls or max. Empty: the folder's own, mean for a plain BERT.
-# Set it for a plain BERT only, and start with mean.
+# Mean is nearly always the best start.
 POOLING = ""
 
 # Maximum length of a sentence in tokens (words or pieces of words); longer sentences are cut. 0: the folder's own
