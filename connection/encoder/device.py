@@ -17,6 +17,7 @@ from connection import UserMistake
 from connection.encoder.packed.products import linear
 from connection.randomness import DEVICE_TRIAL, derive
 from connection.script.environment import usable_cpus
+from connection.text import counted
 
 if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
@@ -96,7 +97,7 @@ def describe_device(device: torch.device) -> str:
         return f"CUDA, {torch.cuda.get_device_name(device)}"
     if device.type == "mps":
         return "MPS, the Apple graphics processor"
-    return f"CPU, {platform.machine()} with {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"CPU, {platform.machine()} with {counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def check_precision(precision: str, device: torch.device) -> None:
