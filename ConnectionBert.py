@@ -197,6 +197,17 @@ class ConnectionBert(nn.Module):
                 cut += bool(encoding.overflowing)
         return tokens, cut
 
+    def whole_lengths(self, sentences: Sequence[str], lengths: np.ndarray) -> np.ndarray:
+        """How many tokens sentences (n,) have before any is cut. lengths: (n,) what `tokenize` has cut them to."""
+        whole, backend = lengths.copy(), self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        rows = np.flatnonzero(lengths == self.max_tokens).tolist()
+        ends = iter(rows)
+        for some in _parts([sentences[row] for row in rows]):
+            for encoding in backend.encode_batch_fast([_whole(sentence) for sentence in some]):
+                whole[next(ends)] = len(encoding.ids)
+        return whole
+
     def encode(self, sentences: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Embeddings of sentences in the order given: float32 (n, H). Each distinct sentence is computed once.
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connection.constants import KINDS, TRAINING_DEFAULTS
-from connection.script.environment import prepare_environment
+from connection.script.environment import prepare_environment, refuse_ranks
 from connection.script.requirements import check_packages, check_python
 from connection.script.running import run_script
 from connection.script.settings import Settings, read_settings
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ENCODER = "transformers/bert/bert-base-uncased"
 
 # Pooling of token vectors into one sentence vector: mean, cls or max. Empty: the folder's own, mean for a plain BERT.
-# Set it for a plain BERT only, and start with mean.
+# Mean is nearly always the best start.
 POOLING = ""
 
 # Maximum length of a sentence in tokens (words or pieces of words); longer sentences are cut. 0: the folder's own
@@ -134,6 +134,9 @@ PATIENCE = 0
 # three are kept at once, each up to four times the encoder's size.
 CHECKPOINTS_PER_EPOCH = 1
 
+# True: a finished run keeps its checkpoints, each up to four times the encoder's size. An unfinished run always has them.
+KEEP_CHECKPOINTS = False
+
 # Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a GPU by its number) or mps.
 DEVICE = "auto"
 
@@ -155,6 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_python()
     settings = read_settings(__file__, globals(), KINDS, arguments)
     check_packages()
+    refuse_ranks()
     prepare_environment(settings.THREADS)
     from connection.disk.claim import claimed
     from connection.encoder.folder import inspect_encoder
@@ -189,7 +193,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     from connection.run.description import describe_run
     from connection.run.folder import Run
     from connection.run.report import REPORT, write_report
-    from connection.run.start import Decision, decide, find_checkpoints
+    from connection.run.start import Decision, decide, find_checkpoints, tidy_finished
     from connection.training.job import Job
     from connection.training.losses import LOSSES
 
@@ -200,6 +204,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Decision.DONE:
         print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
+        tidy_finished(settings)
         if not (settings.OUTPUT / REPORT).exists():
             write_report(settings.OUTPUT)
         return
@@ -211,11 +216,12 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE, MAX_TOKENS=settings.MAX_TOKENS or folder.own_max_tokens):
         encoder, datasets, seconds = load(settings, folder, splits, device)
         if decision is Decision.SET_ASIDE:
-            print(f"The run that lay in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
+            print(f"The earlier run in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
         run = Run(settings.OUTPUT, description, checkpoints, tensorboard=settings.TENSORBOARD)
         try:
             loss, train = LOSSES[settings.LOSS].load(), datasets.pop("train")
             run_job(Job(settings, run, splits, encoder, train, datasets, loss, stop, seconds))
+            tidy_finished(settings)
         except BaseException:  # stopped, out of memory, a loss that is not finite: its curves may tell why
             write_report(run.folder)
             raise
@@ -242,6 +248,8 @@ def load(
     elif encoder.max_tokens < folder.own_max_tokens and not folder.is_plain:
         print(f"MAX_TOKENS {encoder.max_tokens} is less than the {folder.own_max_tokens} of ENCODER's folder; best/ keeps it.")
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
+    if encoder.pooling != folder.own_pooling:
+        print(f"POOLING {encoder.pooling} replaces {folder.own_pooling}, with which this encoder was trained.")
     datasets = {}
     for name, pairs in splits.named().items():
         table = pairs.table
@@ -250,7 +258,8 @@ def load(
         )
     train = datasets["train"]
     unknown = int((train.ids == encoder.tokenizer.unk_token_id).sum())
-    print(token_text(np.diff(train.offsets), unknown, train.texts, train.cut, encoder.max_tokens))
+    lengths = encoder.whole_lengths(train.texts, np.diff(train.offsets))
+    print(token_text(lengths, unknown, train.texts, train.cut, encoder.max_tokens))
     return move_checked(encoder, device), datasets, time.perf_counter() - began
 
 
@@ -280,13 +289,13 @@ def run_job(job: Job) -> None:
     best = ConnectionBert.load(job.run.best, quiet=True).to(job.encoder.device)
     after = {name: evaluated(best, dataset) for name, dataset in job.held_out.items()}
     summary = summarise(job, training, before, after)
-    print(f"{result_text(training, before, after)}\n{speed_text(summary)}")
+    print(f"{result_text(job, training, before, after)}\n{speed_text(summary)}")
     write_result(job, best, before, after, summary)
-    print(f"The best encoder lies in {job.run.best}, and the run's report is {job.run.folder / 'report.html'}")
+    print(f"Best encoder: {job.run.best}\nReport: {job.run.folder / 'report.html'}")
 
 
 def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Training:
-    """The training loop, from the run's newest checkpoint on. When it returns, best/ holds the best weights, encoder the last.
+    """The training loop, from the newest checkpoint on. When it returns, best/ holds the best weights, the encoder the last.
 
     Raises Stopped, after a checkpoint, at the end of the step in which a signal came.
     """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from connection.reading.layout import Layout
     from connection.training.calibration import Calibration
-    from connection.use.scoring import Survey
+    from connection.use.survey import Survey
     from ConnectionBert import ConnectionBert
 
 # torch and what builds on it are imported inside the functions, as in the training script.
@@ -120,12 +120,12 @@ def check_encoder(folder: Path) -> None:
 
 def score_pair(settings: Settings, calibration: Calibration | None) -> None:
     """Print the similarity of SENTENCE1 and SENTENCE2."""
-    from connection.encoder.device import memory_errors_named
-    from connection.use.scoring import pair_text
-
     for name in ("SENTENCE1", "SENTENCE2"):
         if not getattr(settings, name).strip():
             raise UserMistake(f"{name} is empty: a single pair needs both sentences, SENTENCE1 and SENTENCE2.")
+    from connection.encoder.device import memory_errors_named
+    from connection.use.scoring import pair_text
+
     encoder = load(settings)
     with memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE):
         print(pair_text(encoder, settings.SENTENCE1, settings.SENTENCE2, calibration, settings.PRECISION))
@@ -134,15 +134,16 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears whole or not at all."""
     from connection.disk.claim import claimed
-    from connection.encoder.device import memory_errors_named
     from connection.script.interruption import stoppable
-    from connection.use.scoring import open_rows, survey
+    from connection.use.survey import open_rows, survey
 
     check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
     layout = read_layout(settings)
     rows = open_rows(settings.PAIRS_FILE, layout)
     found = survey(rows, has_scores=rows.layout.score is not None)
     print(f"{found.pairs:,} pairs from {settings.PAIRS_FILE}")
+    from connection.encoder.device import memory_errors_named  # only now: torch takes seconds to load
+
     encoder = load(settings)
     if calibration is None:
         print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")
@@ -173,14 +174,14 @@ def write_scores(
         for text in scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, found, calibration, similarities):
             yield text.encode()
         if output.exists():
-            print(f"The file that was {output} is now {set_aside(output)}.")
+            print(f"{output} existed and is now {set_aside(output)}.")
 
     with durable.writing(output):
         durable.make_folder(output.parent)
         durable.replace_file(output, pieces())
     if found.scores is not None:
         print(metrics_text(np.concatenate(similarities), found.scores, layout, calibration))
-    print(f"The scores lie in {output}")
+    print(f"Scores: {output}")
 
 
 def check_output(output: Path, pairs: Path) -> None:

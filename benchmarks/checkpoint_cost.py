@@ -42,7 +42,7 @@ def measure(epochs: int, output: Path) -> dict[str, object]:
     connection.training.resume.save_training = timed
     files = [f"--train-file={STSB / 'train.csv'}", f"--dev-file={STSB / 'dev.csv'}", "--test-file="]
     with contextlib.redirect_stdout(io.StringIO()):
-        script.main([f"--encoder={ENCODER}", *files, f"--output={output}", f"--epochs={epochs}"])
+        script.main([f"--encoder={ENCODER}", *files, f"--output={output}", f"--epochs={epochs}", "--keep-checkpoints"])
     summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
     checkpoint = max((output / "checkpoints").iterdir())
     return {

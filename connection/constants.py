@@ -11,6 +11,7 @@ from connection.script.kinds import (
     check_separator,
     choice,
     number,
+    table_choice,
 )
 from connection.training.losses import LOSSES
 
@@ -31,7 +32,7 @@ KINDS = {
     "ENCODING": Kind(str, check_encoding),
     "OVERLAP": choice("report", "drop", "refuse"),
     "DEV_SHARE": number(float, 0, 1, open_low=True, open_high=True),
-    "LOSS": choice(*LOSSES, meanings={name: loss.meaning for name, loss in LOSSES.items()}),
+    "LOSS": table_choice(LOSSES, lambda: {name: loss.meaning for name, loss in LOSSES.items()}),
     "EPOCHS": number(int, 0, 1_000_000),
     "BATCH_SIZE": number(int, 1, 1_000_000),
     "LEARNING_RATE": number(float, 0, 1, open_low=True),
@@ -43,6 +44,7 @@ KINDS = {
     "EVALUATIONS_PER_EPOCH": number(int, 1, 1_000_000),
     "PATIENCE": number(int, 0, 1_000_000),
     "CHECKPOINTS_PER_EPOCH": number(int, 1, 1_000_000),
+    "KEEP_CHECKPOINTS": Kind(bool),
     "DEVICE": Kind(str, check_device),
     "PRECISION": choice("float32", "bfloat16"),
     "THREADS": number(int, 0, 1_024),
@@ -73,6 +75,7 @@ TRAINING_DEFAULTS = {
     "EVALUATIONS_PER_EPOCH": 1,
     "PATIENCE": 0,
     "CHECKPOINTS_PER_EPOCH": 1,
+    "KEEP_CHECKPOINTS": False,
     "DEVICE": "auto",
     "PRECISION": "float32",
     "THREADS": 0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 # What a number is drawn for: the same seed and position give unrelated numbers for two purposes.
-ROW_ORDER, STEP, DEV_SPLIT, DEVICE_TRIAL = 1, 2, 3, 4
+ROW_ORDER, STEP, DEV_SPLIT, DEVICE_TRIAL, BOOTSTRAP = 1, 2, 3, 4, 5
 
 
 def splitmix64(values: np.ndarray) -> np.ndarray:

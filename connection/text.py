@@ -18,6 +18,15 @@ def format_time(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "pair"), counted(1500, "pair")
+    ('1 pair', '1,500 pairs')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def printable(text: str) -> str:
     r"""The text with every invisible or control character but the line feed written as its code.
 

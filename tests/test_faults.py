@@ -184,10 +184,10 @@ def test_a_signal_finishes_the_step_saves_and_exits(
     process.send_signal(number)
     out, err = finish(process, 128 + number)
     assert err == f"\n{said}\n"
-    step = int(out.split("Saved after step ")[1].split(":")[0])
+    step = int(out.split("Saved after step ")[1].split(".")[0])
     assert (output / "checkpoints" / f"step-{step:08d}" / "MANIFEST.json").is_file()
     assert not list(output.parent.glob(".*"))  # no lock is left
-    assert f"Going on after step {step}, from" in again()
+    assert f"Resuming after step {step}, from" in again()
     assert_same(output, golden)
 
 
@@ -284,7 +284,7 @@ def test_a_closed_terminal_saves_and_ends(output: Path, flags: list[str], again:
         shown += os.read(terminal, 1 << 16)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
-    assert "Going on after step" in again()
+    assert "Resuming after step" in again()
     assert_same(output, golden)
 
 

@@ -159,6 +159,17 @@ class Checkpoints:
         if self.newest is not None:
             self._retire(self.newest)
 
+    def delete_all(self) -> None:
+        """Delete every checkpoint, and the folder if nothing of anybody else is in it. Each disappears whole."""
+        for step in self.steps():
+            old = self.folder / (_OLD + self.of_step(step).name)
+            durable.remove(old)
+            durable.move(self.of_step(step), old)
+        self.newest = None
+        self.sweep()
+        if not any(self.folder.iterdir()):
+            durable.remove(self.folder)
+
     def _manifest(self, step: int, contents: Mapping[str, Content]) -> str:
         files = {name: asdict(content) for name, content in contents.items()}
         manifest = {"format": FORMAT, "step": step, "run": self.fingerprints, "files": files}

@@ -82,11 +82,6 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
     config = read_json(bert / "config.json")
     family = family_of(config, bert / "config.json")
     family.check_config(config, bert / "config.json")
-    if pooling and module_pooling and pooling != module_pooling:
-        raise UserMistake(
-            f'POOLING is "{pooling}", but {folder} was made with "{module_pooling}". '
-            'Set POOLING = "" to take what the folder says.'
-        )
     sentence_bert = read_json(bert / "sentence_bert_config.json", missing={})
     for name, value in (("transformer_task", "feature-extraction"), ("module_output_name", "token_embeddings")):
         if sentence_bert.get(name, value) != value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,13 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff
 def token_text(lengths: np.ndarray, unknown: int, sentences: Sequence[str], cut: int, max_tokens: int) -> str:
     """How the tokenizer sees distinct sentences: lengths, what is cut, [UNK], tokens a word; with a warning where due.
 
-    lengths: (S,) tokens of each, [CLS] and [SEP] included. unknown: how many tokens are [UNK]. cut: sentences cut.
+    lengths: (S,) tokens of each before any is cut, [CLS] and [SEP] included. unknown: how many of the tokens that are kept are
+    [UNK]. cut: sentences cut.
     """
     tokens = int(lengths.sum()) - 2 * len(lengths)
+    kept = int(np.minimum(lengths, max_tokens).sum()) - 2 * len(lengths)
     words = sum(len(_WORD.findall(sentence)) for sentence in sentences)
-    share, per_word = unknown / max(tokens, 1), tokens / max(words, 1)
+    share, per_word = unknown / max(kept, 1), tokens / max(words, 1)
     middle, high = np.percentile(lengths, [50, 95])
     text = (
         f"Tokens a sentence: median {middle:.0f}, 95 % have at most {high:.0f}, the longest {lengths.max()}; "
@@ -42,6 +45,15 @@ def _warning(share: float, per_word: float) -> str:
         f"\nWarning: {found}: this encoder's vocabulary does not know the language or the words of these sentences. "
         "An encoder of the language will learn far more (ENCODER)."
     )
+
+
+def encoder_name(folder: Path) -> str:
+    """What people call an encoder: its folder's name; of best/ of a run, that with the run's name before it.
+
+    >>> encoder_name(Path("transformers/bert/klue/bert-base")), encoder_name(Path("output/tickets/best"))
+    ('bert-base', 'tickets/best')
+    """
+    return f"{folder.parent.name}/best" if folder.name == "best" and folder.parent.name else folder.name
 
 
 def encoder_text(encoder: ConnectionBert) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,18 @@ def score_histogram(scores: ArrayLike, score_range: tuple[float, float], width: 
         f"{label:>{label_width}} {count:>{count_width},}  {bar}".rstrip()
         for label, count, bar in zip(labels, counts, bars, strict=True)
     )
+
+
+def count_scores(scores: Sequence[float] | np.ndarray, score_range: tuple[float, float]) -> tuple[list[str], list[int]]:
+    """Scores (n,) from 0 to 1 → labels on the scale of the file, and how many scores each has: a value each, or ten ranges."""
+    low, high = score_range
+    scores = np.asarray(scores, dtype=np.float64)
+    values, counts = np.unique(scores, return_counts=True)
+    if len(values) <= 11:
+        return [f"{low + value * (high - low):g}" for value in values.tolist()], counts.tolist()
+    counts, edges = np.histogram(scores, bins=10, range=(0.0, 1.0))
+    ends = [f"{low + edge * (high - low):g}" for edge in edges.tolist()]
+    return [f"{start} to {end}" for start, end in itertools.pairwise(ends)], counts.tolist()
 
 
 def first_rows(table: pd.DataFrame, score_range: tuple[float, float], width: int = 45) -> str:

@@ -26,6 +26,7 @@ HARMLESS = {  # may differ between two starts of one run
     "DEVICE",
     "THREADS",
     "CHECKPOINTS_PER_EPOCH",
+    "KEEP_CHECKPOINTS",
     "TENSORBOARD",
     "START_OVER",
 }

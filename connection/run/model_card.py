@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from connection.encoder.preview import encoder_name
+from connection.training.bootstrap import with_interval
+
 _TRAINING = "LOSS EPOCHS BATCH_SIZE LEARNING_RATE WARMUP WEIGHT_DECAY MAX_GRADIENT_NORM PRECISION SEED".split()
 _CARD = """---
 library_name: sentence-transformers
@@ -27,7 +30,9 @@ scores from {low:g} to {high:g}.
 | --- | --- | --- | --- | --- | --- |
 {figures}
 
-Trained on {train:,} pairs in {steps:,} steps; {best}. Dev chose that step, test was kept aside.
+[ ]: 95 % interval, by bootstrap over the pairs.
+
+Trained on {train:,} pairs in {steps:,} steps; {best}. Dev chose that step{aside}.
 
 | constant | value |
 | --- | --- |
@@ -78,7 +83,7 @@ def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str,
     best_step = summary["best_step"]
     files = [_name(constants[name]) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE") if constants[name]]
     return _CARD.format(
-        encoder=_name(constants["ENCODER"]),
+        encoder=encoder_name(Path(constants["ENCODER"])),
         model=model,
         low=low,
         high=high,
@@ -86,6 +91,7 @@ def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str,
         train=summary["pairs"]["train"],
         steps=summary["steps"],
         best="these are the last weights" if best_step is None else f"these are the weights after step {best_step:,}",
+        aside="; test was kept aside" if summary["after"]["test"] else "; there was no test",
         constants="\n".join(f"| {name} | {constants[name]} |" for name in _TRAINING),
         files=", ".join(files),
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
@@ -99,6 +105,11 @@ def _name(path: str) -> str:
 
 
 def _figures(name: str, summary: Mapping[str, Any]) -> str:
-    cells = [summary[when][name][metric] for metric in ("spearman", "pearson") for when in ("before", "after")]
-    shown = ["not defined" if value is None else f"{value:.4f}" for value in cells]
+    shown = [_figure(summary[when][name], metric) for metric in ("spearman", "pearson") for when in ("before", "after")]
     return f"| {name} | {summary['pairs'][name]:,} | {' | '.join(shown)} |"
+
+
+def _figure(metrics: Mapping[str, Any], metric: str) -> str:
+    if metrics[metric] is None:
+        return "not defined"
+    return with_interval(metrics[metric], metrics.get("interval") if metric == "spearman" else None)

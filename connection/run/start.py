@@ -9,6 +9,7 @@ from typing import Any
 
 from connection import UserMistake
 from connection.disk.checkpoints import Checkpoints
+from connection.disk.durable import writing
 from connection.disk.files import TRIAL, check_writable
 from connection.disk.json_file import parse_json
 from connection.run.description import differences, fingerprints, keep_recorded, read_description
@@ -35,7 +36,7 @@ def adopt_unfinished(settings: Settings, defaults: Mapping[str, Any]) -> None:
     if settings.START_OVER or before is None or is_complete(settings.OUTPUT, before):
         return
     for name, (default, value) in keep_recorded(settings, defaults, before).items():
-        print(f"{name}: the unfinished run in OUTPUT goes on with {value!r}, its default when it was begun (now {default!r}).")
+        print(f"{name}: the unfinished run in OUTPUT keeps {value!r}, the default when it began (now {default!r}).")
 
 
 def decide(
@@ -62,7 +63,7 @@ def decide(
         raise UserMistake(
             f"OUTPUT: {output} holds an unfinished run, and since it began these have changed:\n"
             + "".join(f"  {change}\n" for change in changes)
-            + "Put them back to go on with that run, name another OUTPUT, or set START_OVER = True (--start-over), "
+            + "Undo the changes to resume that run, name another OUTPUT, or set START_OVER = True (--start-over), "
             "which keeps the old folder under another name."
         )
     if complete and not changes and not start_over:
@@ -75,6 +76,21 @@ def decide(
             raise UserMistake(f"OUTPUT: {output} holds what {constant} names, and would be renamed: name another OUTPUT.")
     check_writable(output.parent)
     return Decision.SET_ASIDE
+
+
+def tidy_finished(settings: Settings) -> None:
+    """Delete the checkpoints of the finished run in OUTPUT, unless KEEP_CHECKPOINTS says otherwise.
+
+    Called once summary.json is on the disk, and again by each later start, so that a deletion which was cut short is finished.
+    A run of a version that had no such constant keeps them.
+    """
+    begun = read_description(settings.OUTPUT)
+    is_older = begun is None or "KEEP_CHECKPOINTS" not in begun["constants"]
+    folder = settings.OUTPUT / "checkpoints"
+    if settings.KEEP_CHECKPOINTS or is_older or not folder.is_dir() or folder.is_symlink():
+        return
+    with writing(folder):
+        Checkpoints(folder, {}).delete_all()
 
 
 def is_complete(output: Path, description: Mapping[str, Any]) -> bool:
@@ -97,5 +113,5 @@ def find_checkpoints(output: Path, description: Mapping[str, Any], decision: Dec
         checkpoints = Checkpoints(folder, fingerprints(begun))
         if checkpoints.find_newest() is not None:
             return checkpoints
-        print(f"The unfinished run in {output} has no checkpoint yet: it begins again.")
+        print(f"The unfinished run in {output} has no checkpoint yet; it starts again.")
     return Checkpoints(folder, fingerprints(description))

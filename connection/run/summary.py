@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from connection.encoder.device import describe_device, peak_memory_bytes
+from connection.encoder.preview import encoder_name
+from connection.reading.preview import count_scores
 from connection.text import format_time
+from connection.training.bootstrap import Interval, gain_interval
 from connection.training.evaluation import Evaluation
 from connection.training.progress import EpochRow, Training
 
 if TYPE_CHECKING:
     from connection.training.job import Job
+
+WHAT_IT_IS = (
+    "Spearman compares the order of similarities with the order of scores: 1 is the same order, 0 none. "
+    "[ ]: 95 % interval, by bootstrap over the pairs."
+)
 
 
 def epoch_table(rows: Sequence[EpochRow]) -> str:
@@ -21,16 +31,35 @@ def epoch_table(rows: Sequence[EpochRow]) -> str:
     return "\n".join("  ".join(cell.rjust(len(title)) for cell, title in zip(line, header, strict=True)) for line in lines)
 
 
-def result_text(training: Training, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> str:
+def result_text(job: Job, training: Training, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> str:
     """The table of epochs, before → after of each set, and a warning where training has not helped."""
     lines = ["", epoch_table(training.rows), ""]
-    for name in before:
-        lines.append(f"{name.capitalize():4} Spearman {before[name].spearman:.4f} before, {after[name].spearman:.4f} after")
+    gains = _gains(job, before, after)
+    lines += [_change_text(name, before[name], after[name], gains[name], training.step) for name in before]
+    if any(evaluation.interval for evaluation in before.values()):
+        lines.append(WHAT_IT_IS)
     if training.best.step is None:
         lines.append(f"No evaluation gave a Spearman ({before['dev'].why_undefined()}): best/ holds the last weights.")
     elif training.best.step == 0 and training.step:
         lines.append("Warning: no evaluation was better than the one before training: best/ holds the weights it began with.")
     return "\n".join(lines)
+
+
+def _change_text(name: str, before: Evaluation, after: Evaluation, gain: Interval | None, steps: int) -> str:
+    if not steps:
+        return f"{name.capitalize():4} Spearman {before.spearman_text}"
+    text = f"{name.capitalize():4} Spearman {before.spearman_text} before, {after.spearman_text} after"
+    if gain is None or np.array_equal(before.similarities, after.similarities):
+        return text
+    chance = "" if gain[0] > 0 or gain[1] < 0 else ": within chance"
+    return f"{text}; change {after.spearman - before.spearman:+.4f} [{gain[0]:+.2f}, {gain[1]:+.2f}]{chance}"
+
+
+def _gains(job: Job, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> dict[str, Interval | None]:
+    """What training adds to each set's Spearman, 95 %."""
+    return {
+        name: gain_interval(before[name].similarities, after[name].similarities, job.held_out[name].scores) for name in before
+    }
 
 
 def summarise(
@@ -42,14 +71,19 @@ def summarise(
     seconds = training.train_seconds
     evaluations = [evaluation for name, evaluation in before.items() if name != "dev"] + list(after.values())
     summary = {
-        "encoder": job.settings.ENCODER.name,
+        "encoder": encoder_name(job.settings.ENCODER),
         "device": describe_device(device),
+        "loss": job.settings.LOSS,
+        "seed": job.settings.SEED,
+        "learning_rate": job.settings.LEARNING_RATE,
+        "metric": "spearman",
         "steps": training.step,
         "best_step": training.best.step,
-        "before": _correlations(before),
-        "after": _correlations(after),
+        "before": _metrics(before),
+        "after": _metrics(after, _gains(job, before, after)),
         "pairs": {name: pairs.get(name) for name in ("train", "dev", "test")},
         "overlap": job.splits.overlap,
+        "data": _data(job),
         "train_seconds": seconds,
         "evaluation_seconds": sum(row.evaluation_seconds for row in training.rows) + sum(e.seconds for e in evaluations),
         "loading_seconds": job.loading_seconds,
@@ -73,9 +107,25 @@ def speed_text(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _correlations(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, float | str | None] | None]:
-    metrics = {name: evaluation.as_json() for name, evaluation in evaluations.items()}
+def _metrics(
+    evaluations: Mapping[str, Evaluation], gains: Mapping[str, Interval | None] | None = None
+) -> dict[str, dict[str, Any] | None]:
+    found: dict[str, dict[str, Any] | None] = {"dev": None, "test": None}
+    for name, evaluation in evaluations.items():
+        plain = evaluation.as_json()
+        metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson")}
+        found[name] = metrics | {"interval": evaluation.interval} | ({"gain": gains[name]} if gains else {})
+    return found
+
+
+def _data(job: Job) -> dict[str, Any]:
+    """What the console says of the training pairs, for the report."""
+    labels, counts = count_scores(job.splits.train.table["score"].to_numpy(), job.settings.SCORE_RANGE)
+    train = job.train
     return {
-        name: {key: metrics[name][key] for key in ("spearman", "pearson")} if name in metrics else None
-        for name in ("dev", "test")
+        "scores": {"labels": labels, "counts": counts},
+        "sentences": len(train.texts),
+        "cut_sentences": train.cut,
+        "tokens": len(train.ids),
+        "unknown_tokens": int((train.ids == job.encoder.tokenizer.unk_token_id).sum()),
     }

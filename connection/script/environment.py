@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from connection import UserMistake
+
 CGROUPS = Path("/sys/fs/cgroup")
 # A thread that waits for the others of its product spins this often before it sleeps. Beside another busy process the default
 # makes a step up to twice as long (benchmarks/beside_other_work.py); on idle cores it makes no difference.
@@ -21,6 +23,15 @@ def prepare_environment(threads: int) -> None:
         name, value = ("GOMP_SPINCOUNT", SPINS) if sys.platform == "linux" else ("KMP_BLOCKTIME", BLOCK_MILLISECONDS)
         os.environ.setdefault(name, value)
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads or usable_cpus()))  # the tokenizers' own threads
+
+
+def refuse_ranks() -> None:
+    """Raise UserMistake where torchrun has started several processes: they would all do the same, into one folder."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks != "1":
+        raise UserMistake(
+            f"torchrun has started {ranks} processes, but a run computes on one device so far. Start the script with python."
+        )
 
 
 def usable_cpus(cgroups: Path = CGROUPS) -> int:

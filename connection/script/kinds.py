@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 MOST_COLUMNS = 10_000  # of a file
@@ -15,15 +15,15 @@ MOST_COLUMNS = 10_000  # of a file
 class Kind:
     """What a constant may be: how a flag's text becomes a value, and a check that says what is wrong, or nothing.
 
-    meanings: what `--help` says of each choice, where a table of the project knows it.
+    choices: what is allowed, if only these are. meanings: what `--help` says of each of them, where a table knows it.
     """
 
     type: type
     check: Callable[[Any], str | None] = lambda value: None
     is_path: bool = False
     is_column: bool = False
-    choices: tuple[str, ...] = ()
-    meanings: Mapping[str, str] = field(default_factory=dict)
+    choices: Collection[str] = ()
+    meanings: Callable[[], Mapping[str, str]] = dict
 
 
 def number(
@@ -42,13 +42,18 @@ def number(
     return Kind(type_, check)
 
 
-def choice(*choices: str, meanings: Mapping[str, str] | None = None) -> Kind:
-    listed = ", ".join(f'"{choice}"' for choice in choices)
+def choice(*choices: str) -> Kind:
+    return table_choice(choices)
+
+
+def table_choice(choices: Collection[str], meanings: Callable[[], Mapping[str, str]] = dict) -> Kind:
+    """One of a table's names: of those that it has when a value is checked, so that a name can be added from Python."""
 
     def check(value: str) -> str | None:
+        listed = ", ".join(f'"{choice}"' for choice in choices)
         return None if value in choices else f"must be one of {listed}"
 
-    return Kind(str, check, choices=choices, meanings=meanings or {})
+    return Kind(str, check, choices=choices, meanings=meanings)
 
 
 def is_number(column: str | int) -> bool:

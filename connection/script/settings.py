@@ -92,7 +92,7 @@ def flag_of(name: str) -> str:
 
 def described(constant: Constant, kind: Kind) -> str:
     """What a constant means: its comment, and the meanings of its choices where a table knows them."""
-    meanings = "; ".join(f"{choice}: {meaning}" for choice, meaning in kind.meanings.items())
+    meanings = "; ".join(f"{choice}: {meaning}" for choice, meaning in kind.meanings().items())
     return f"{constant.comment} {meanings}." if meanings else constant.comment
 
 

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from connection.training.job import Job
     from ConnectionDataset import PackedPairs
 
+SHOWN_LINES = 5
+
 
 def refuse_broken_encoder(job: Job, before: Mapping[str, Evaluation]) -> None:
     """Raise UserMistake where the encoder, as it came, gives vectors that are not finite: no training corrects that."""
     for name, evaluation in before.items():
         if not all(map(math.isfinite, evaluation.similarities)):
             raise UserMistake(
-                f"{job.settings.ENCODER}: before any training this encoder gives vectors that are not finite for sentences of "
-                f"{name}. Its weights are damaged: fetch them again."
+                f"{job.settings.ENCODER}: before any training, this encoder gives vectors that are not finite for sentences of "
+                f"{name}. Its weights are damaged; fetch them again."
             )
 
 
@@ -29,9 +31,9 @@ def refuse_non_finite(job: Job, step: int, batch: PackedPairs, loss: float, grad
     if math.isfinite(loss) and math.isfinite(gradient_norm):
         return
     train = job.splits.train
-    lines = ", ".join(str(line) for line in train.table["line"].iloc[batch.rows.tolist()])
+    lines = train.table["line"].iloc[batch.rows.tolist()].tolist()
+    listed = ", ".join(map(str, lines[:SHOWN_LINES])) + ", …" * (len(lines) > SHOWN_LINES)
     raise UserMistake(
-        f"Step {step}: the loss is {loss:g} and the length of its gradient {gradient_norm:g}. Training stopped before they "
-        f"reached the weights. The step's rows begin on these lines of {train.path}: {lines}. Lower LEARNING_RATE, "
-        "or look for what is odd in these rows."
+        f"Step {step}: the loss is {loss:g} and the gradient norm {gradient_norm:g}; the weights are those of the step before. "
+        f"Lower LEARNING_RATE, or check the rows of this step, on lines {listed} of {train.path}."
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from connection.training.bootstrap import Interval, spearman_interval, with_interval
 from connection.training.correlations import pearson, settle_ties, spearman
 
 if TYPE_CHECKING:
@@ -22,21 +23,27 @@ BLOCK = 4096  # rows whose vectors are held in float64 at a time
 
 @dataclass
 class Evaluation:
-    """One evaluation of one set: `similarities` (n,) are the cosines, in the order of the set's rows."""
+    """One evaluation of one set. similarities: (n,) the cosines, in the order of the set's rows. interval: the 95 % interval of
+    `spearman`."""
 
     spearman: float
     pearson: float
     loss: float
     similarities: np.ndarray
     seconds: float
+    interval: Interval | None = None
 
     def as_json(self) -> dict[str, float | str | None]:
-        """Metrics with null for what is not defined, and then why."""
+        """Metrics with null for what is not defined, and then why. Floats and null alone, as metrics.jsonl has them."""
         metrics = {"spearman": self.spearman, "pearson": self.pearson, "loss": self.loss}
         plain: dict[str, float | str | None] = {
             name: value if math.isfinite(value) else None for name, value in metrics.items()
         }
         return plain if math.isfinite(self.spearman) else plain | {"undefined": self.why_undefined()}
+
+    @property
+    def spearman_text(self) -> str:
+        return with_interval(self.spearman, self.interval)
 
     def why_undefined(self) -> str:
         if not np.isfinite(self.similarities).all():
@@ -69,5 +76,6 @@ def evaluate(
         pearson=pearson(similarities, scores.numpy()),
         loss=sum(value * count for value, count in losses) / len(dataset),
         similarities=similarities,
+        interval=spearman_interval(similarities, scores.numpy()),
         seconds=time.perf_counter() - started,
     )

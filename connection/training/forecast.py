@@ -72,10 +72,9 @@ def padding_text(step_tokens: np.ndarray, step_rows: np.ndarray) -> str:
     """What share of the rows that are computed is no token. step_tokens, step_rows: each step's tokens, and its rows.
 
     >>> padding_text(np.array([30, 64]), np.array([32, 64]))
-    'Padding: 2.1 % of the rows of a step, to fill them up to a round number; attention pads near lengths besides.'
+    'Padding: 2.1 % of computed rows.'
     """
     share = 1 - int(step_tokens.sum()) / int(step_rows.sum())
     if not share:
         return "Padding: none."
-    besides = "to fill them up to a round number; attention pads near lengths besides."
-    return f"Padding: {100 * share:.1f} % of the rows of a step, {besides}"
+    return f"Padding: {100 * share:.1f} % of computed rows."

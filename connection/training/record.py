@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from connection.text import format_time
+from connection.text import counted, format_time
 from connection.training.progress import EpochRow, Training
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def follow_epochs(
                 bar.update(len(batch.rows))
                 bar.set_postfix(loss=f"{training.loss:.4f}", learning_rate=f"{training.learning_rate:.2e}", refresh=False)
             if training.over:
-                tqdm.write(f"Stopped: {training.best.stale} evaluations without a better one (PATIENCE).")
+                tqdm.write(f"Stopped early: {counted(training.best.stale, 'evaluation')} without a better one (PATIENCE).")
         print(f"Training loss {training.rows[-1].mean_loss:.4f}. Elapsed: {format_time(training.train_seconds)}")
 
 
@@ -79,13 +79,13 @@ def record_evaluation(job: Job, training: Training, evaluation: Evaluation) -> N
         training.saving_seconds += training.lap()
     when = f"After step {training.step:,}" if training.step else "Before training"
     tqdm.write(
-        f"{when}: dev Spearman {evaluation.spearman:.4f}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "
+        f"{when}: dev Spearman {evaluation.spearman_text}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "
         f"({format_time(evaluation.seconds)}){', the best so far' if better and training.step else ''}"
     )
 
 
 def obey_stop(job: Job, training: Training) -> None:
     """End the run, which has just been saved. Raises Stopped."""
-    command = "the same command, without START_OVER," if job.settings.START_OVER else "the same command"
-    tqdm.write(f"Saved after step {training.step:,}: {command} goes on from there.")
+    command = "the same command without START_OVER" if job.settings.START_OVER else "the same command"
+    tqdm.write(f"Saved after step {training.step:,}. Run {command} to resume.")
     job.stop.obey()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a training, and how a training goes on from it.
+"""What a checkpoint holds of a training, and how a training resumes from it.
 
 Only what cannot be derived: the weights, the optimizer's memory, the counters and clocks, and the best weights where they
 are neither these nor those that the run began with. Row order, dropout and learning rates follow from seed and step.
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from connection.run.folder import Run
     from connection.training.job import Job
     from ConnectionBert import ConnectionBert
+
+NUMBERS = ("spearman", "pearson", "loss", "seconds")  # of an Evaluation
 
 
 def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer) -> None:
@@ -76,7 +78,7 @@ def read_before(run: Run) -> dict[str, Evaluation] | None:
 def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> Training | None:
     """Bring encoder, optimizer and best/ to where the run's newest checkpoint left them; None where there is none.
 
-    encoder: as loaded for a first start. Says where the run goes on, and what of the machine has changed since.
+    encoder: as loaded for a first start. Prints where the run resumes, and what of the machine has changed since.
     """
     step = run.checkpoints.newest
     if step is None:
@@ -85,8 +87,8 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     if state["trained_rows"] != _trained_rows(encoder):
         raise UserMistake(
-            f"{folder}: since it was written, the sentences have become other tokens: another version of transformers or "
-            "tokenizers is installed. Put the old one back, or set START_OVER = True (--start-over)."
+            f"{folder}: the sentences give other tokens than when it was written; another version of transformers or "
+            "tokenizers is installed. Install the old version, or set START_OVER = True (--start-over)."
         )
     training = _restored(state)
     training.before = read_before(run) or {}
@@ -100,11 +102,11 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
         run.keep_best(encoder.save)
     encoder.load_weights(safetensors.torch.load_file(folder / "model.safetensors"))
     restore_optimizer(optimizer, encoder.bert, safetensors.torch.load_file(folder / "optimizer.safetensors"))
-    print(f"Going on after step {step:,}, from {folder}.")
+    print(f"Resuming after step {step:,}, from {folder}.")
     before, now = state["environment"], environment(run, encoder)
     changes = [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
     if changes:
-        print(f"Changed since then: {'; '.join(changes)}. The run goes on rightly, but perhaps not to the same bits.")
+        print(f"Changed since then: {'; '.join(changes)}. The run continues; results may differ in the last digits.")
     return training
 
 
@@ -136,8 +138,9 @@ def _state(training: Training) -> dict[str, Any]:
     }
 
 
-def _evaluation_state(evaluation: Evaluation) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in vars(evaluation).items() if name != "similarities"}
+def _evaluation_state(evaluation: Evaluation) -> dict[str, Any]:
+    numbers = {name: _plain(getattr(evaluation, name)) for name in NUMBERS}
+    return numbers | {"interval": list(evaluation.interval) if evaluation.interval else None}
 
 
 def _plain(value: float) -> float | None:
@@ -152,6 +155,8 @@ def _restored(state: Mapping[str, Any]) -> Training:
     return Training(Best(best["step"], spearman, best["stale"]), rows, **counters)
 
 
-def _restored_evaluation(state: Mapping[str, float | None]) -> Evaluation:
+def _restored_evaluation(state: Mapping[str, Any]) -> Evaluation:
     """The metrics of an evaluation, without its similarities."""
-    return Evaluation(**{name: math.nan if value is None else value for name, value in state.items()}, similarities=np.empty(0))
+    numbers = {name: math.nan if state[name] is None else state[name] for name in NUMBERS}
+    low_high = state.get("interval")  # a checkpoint of the version before has none
+    return Evaluation(**numbers, similarities=np.empty(0), interval=tuple(low_high) if low_high else None)

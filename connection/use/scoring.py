@@ -10,10 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,55 +21,16 @@ from connection import UserMistake
 from connection.reading.csv_table import write_csv
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
+from connection.training.bootstrap import spearman_interval, with_interval
 from connection.training.calibration import Calibration
 from connection.training.correlations import average_precision, best_threshold, pearson, settle_ties, spearman
+from connection.use.survey import Survey, survey
 
 if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
 
 CHUNK = 4096  # pairs that are read, encoded and written at a time
 CACHE_BYTES = 512 * 2**20
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What the first time through a file found.
-
-    pairs: how many. scores: (n,) from 0 to 1, or None. recurring: the hashes of sentences that stand in more than one
-    place, rising; uses: in how many each.
-    """
-
-    pairs: int
-    scores: np.ndarray | None
-    recurring: np.ndarray
-    uses: np.ndarray
-
-
-def open_rows(path: Path, layout: Layout) -> PairRows:
-    """The rows of a file, without their score where its column is absent: one line says so."""
-    if layout.score is None:
-        return PairRows(path, layout)
-    rows = PairRows(path, replace(layout, score=None))
-    if rows.header is None or layout.score in rows.header:
-        return PairRows(path, layout)
-    print(f'{path} has no column "{layout.score}" (SCORE_COLUMN): similarities only, no metrics.')
-    return rows
-
-
-def survey(rows: Iterable[PairRow], *, has_scores: bool) -> Survey:
-    """Go through every row once. Raises UserMistake for rows that cannot be used, as `PairRows`."""
-    scores, hashes = array("d"), array("q")
-    for row in rows:
-        hashes.extend((hash(row.sentence1), hash(row.sentence2)))
-        if has_scores:
-            scores.append(row.score)
-    values, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
-    return Survey(
-        pairs=len(hashes) // 2,
-        scores=np.frombuffer(scores, dtype=np.float64) if has_scores else None,
-        recurring=values[counts > 1],
-        uses=counts[counts > 1],
-    )
 
 
 class PairScorer:
@@ -175,11 +133,12 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
         return "All scores are equal: there is nothing to correlate with."
     if np.ptp(similarities) == 0:
         return "All similarities are equal: there is nothing to correlate."
-    lines = [f"Spearman {spearman(similarities, scores):.4f}, Pearson {pearson(similarities, scores):.4f}"]
+    figure = with_interval(spearman(similarities, scores), spearman_interval(similarities, scores))
+    lines = [f"Spearman {figure}, Pearson {pearson(similarities, scores):.4f}"]
     low, high = layout.score_range
     if calibration and calibration.score_range == (low, high):
         error = np.abs(calibration(similarities) - (low + scores * (high - low))).mean()
-        lines.append(f"score_predicted is off by {error:.3f} in the mean, on the scale {low:g} to {high:g}.")
+        lines.append(f"Mean error of score_predicted: {error:.3f} (scale {low:g} to {high:g}).")
     if values.tolist() == [0.0, 1.0]:  # yes and no: the two ends of the scale
         shown = [f"{low + value * (high - low):g}" for value in values]
         matches = scores == values[1]

@@ -131,12 +131,12 @@ def test_we_load_what_they_save(saved_by_them: Save, pooling: str, normalize: bo
     assert encoder.tokenize(SENTENCES)[1] == 1  # the longest was cut
 
 
-def test_a_pooling_that_agrees_is_fine_and_one_that_does_not_names_both(saved_by_them: Save) -> None:
+def test_another_pooling_takes_the_place_of_the_folders(saved_by_them: Save, tmp_path: Path) -> None:
     folder = saved_by_them(pooling="max")
-    assert ConnectionBert.load(folder, pooling="max").pooling == "max"
-    with pytest.raises(UserMistake, match=r'POOLING is "mean".*"max"') as error:
-        ConnectionBert.load(folder, pooling="mean")
-    assert str(folder) in str(error.value)
+    assert (ConnectionBert.load(folder).pooling, ConnectionBert.load(folder, pooling="max").pooling) == ("max", "max")
+    encoder = ConnectionBert.load(folder, pooling="cls")
+    encoder.save(tmp_path / "ours")
+    assert_same_vectors(encoder, oracle(tmp_path / "ours"))
 
 
 def test_their_lower_casing_is_kept(saved_by_them: Save) -> None:

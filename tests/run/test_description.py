@@ -103,7 +103,7 @@ def test_an_unfinished_run_goes_on_with_the_defaults_that_it_was_begun_with(
     adopt_unfinished(settings, defaults)
     assert (settings.MAX_TOKENS, settings.SCORE_RANGE, settings.EPOCHS) == (128, (0, 5), 9)  # 9 was chosen: it is no default
     printed = capsys.readouterr().out
-    assert "MAX_TOKENS: the unfinished run in OUTPUT goes on with 128, its default when it was begun (now 0)." in printed
+    assert "MAX_TOKENS: the unfinished run in OUTPUT keeps 128, the default when it began (now 0)." in printed
     settings.MAX_TOKENS, settings.START_OVER = 0, True
     adopt_unfinished(settings, defaults)
     assert settings.MAX_TOKENS == 0
@@ -121,7 +121,16 @@ def test_a_finished_run_is_not_touched_by_that(tmp_path: Path, before: dict, mon
 def run(tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> Run:
     def start(*flags: str) -> Path:
         files = [f"--{name}-file={path}" for name, path in pairs_files.items()]
-        script.main([f"--encoder={tiny_encoder}", *files, f"--output={tmp_path / 'run'}", "--batch-size=32", *flags])
+        script.main(
+            [
+                f"--encoder={tiny_encoder}",
+                *files,
+                f"--output={tmp_path / 'run'}",
+                "--batch-size=32",
+                "--keep-checkpoints",
+                *flags,
+            ]
+        )
         return tmp_path / "run"
 
     return start
@@ -152,6 +161,30 @@ def test_a_finished_run_of_the_version_before_is_left_alone(run: Run, capsys: py
     assert {path: sha256(path) for path in output.rglob("*") if path.is_file()} == sums
 
 
+def test_a_finished_run_of_the_version_before_keeps_its_checkpoints(run: Run) -> None:
+    """That version had no KEEP_CHECKPOINTS; what it left is not deleted by an upgrade."""
+    output = run("--epochs=1")
+    as_format_1(output, without="KEEP_CHECKPOINTS")
+    run("--epochs=1", "--no-keep-checkpoints")
+    assert (output / "checkpoints" / "step-00000002" / "MANIFEST.json").is_file()
+
+
+def test_a_finished_run_deletes_its_checkpoints_and_a_later_start_finishes_it(run: Run, capsys: pytest.CaptureFixture) -> None:
+    output = run("--epochs=1")
+    kept = sorted(path.name for path in (output / "checkpoints").iterdir())
+    assert kept and (output / "summary.json").is_file()
+    (output / "checkpoints" / ".old-step-00000001").mkdir()  # of a deletion that a kill cut short
+    (output / "checkpoints" / "notes.txt").write_text("mine", encoding="utf-8")
+    run("--epochs=1", "--no-keep-checkpoints")
+    assert "nothing has changed since" in capsys.readouterr().out
+    assert [path.name for path in (output / "checkpoints").iterdir()] == ["notes.txt"]
+    (output / "checkpoints" / "notes.txt").unlink()
+    run("--epochs=1", "--no-keep-checkpoints")
+    assert not (output / "checkpoints").exists()
+    other = run("--epochs=2", "--no-keep-checkpoints")  # from its beginning
+    assert (other / "summary.json").is_file() and not (other / "checkpoints").exists()
+
+
 def test_an_unfinished_run_of_the_version_before_goes_on(run: Run, result: Callable, capsys: pytest.CaptureFixture) -> None:
     output = run("--epochs=2")
     golden = result(output)
@@ -160,8 +193,8 @@ def test_an_unfinished_run_of_the_version_before_goes_on(run: Run, result: Calla
     as_format_1(output)
     run("--epochs=2")
     printed = capsys.readouterr().out
-    assert "Going on after step 2" in printed
-    assert "MAX_TOKENS: the unfinished run in OUTPUT goes on with 128, its default when it was begun (now 0)." in printed
+    assert "Resuming after step 2" in printed
+    assert "MAX_TOKENS: the unfinished run in OUTPUT keeps 128, the default when it began (now 0)." in printed
     assert is_complete(output, read_description(output) or {})
     assert {name for name, content in result(output).items() if golden.get(name) != content} <= manifests(golden) | {
         "report.html"

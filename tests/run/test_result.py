@@ -35,8 +35,9 @@ def test_the_card_holds_the_figures_and_no_sentence(output: Path, pairs_files: d
     summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
     for name in ("dev", "test"):
         before, after = (summary[when][name] for when in ("before", "after"))
-        cells = [before["spearman"], after["spearman"], before["pearson"], after["pearson"]]
-        assert f"| {name} | 40 | {' | '.join(f'{value:.4f}' for value in cells)} |" in card
+        cells = [f"{each['spearman']:.4f} [{each['interval'][0]:.2f}, {each['interval'][1]:.2f}]" for each in (before, after)]
+        cells += [f"{each['pearson']:.4f}" for each in (before, after)]
+        assert f"| {name} | 40 | {' | '.join(cells)} |" in card
     assert "Trained on 60 pairs in 16 steps" in card and f"after step {summary['best_step']}." in card
     assert "# tiny, fine-tuned" in card and "scores from 0 to 5" in card and "| LEARNING_RATE | 0.001 |" in card
     sentences = pd.concat([pd.read_csv(path) for path in pairs_files.values()])

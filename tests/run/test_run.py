@@ -164,7 +164,7 @@ def test_an_unfinished_run_with_changes_is_refused_with_the_difference(tmp_path:
     text = str(mistake.value)
     assert "EPOCHS was 4 and is 5" in text
     assert "TRAIN_FILE names other content than before: pairs.csv" in text
-    assert all(way in text for way in ("Put them back", "another OUTPUT", "START_OVER = True"))
+    assert all(way in text for way in ("Undo the changes", "another OUTPUT", "START_OVER = True"))
 
 
 def test_a_file_counts_by_its_content_not_by_its_place(tmp_path: Path, data: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -20,10 +21,17 @@ def evaluation(spearman: float, seconds: float) -> Evaluation:
 
 
 def job() -> SimpleNamespace:
-    splits = SimpleNamespace(named=lambda: {"train": range(100), "dev": range(10), "test": range(20)}, overlap={"train": {}})
-    encoder = SimpleNamespace(device=torch.device("cpu"))
-    settings = SimpleNamespace(ENCODER=Path("somewhere") / "tiny")
-    return SimpleNamespace(splits=splits, encoder=encoder, settings=settings, loading_seconds=1.5)
+    rows = {"train": range(100), "dev": range(10), "test": range(20)}
+    table = {"score": pd.Series([0.0, 0.5, 0.5, 1.0])}
+    splits = SimpleNamespace(named=lambda: rows, overlap={"train": {}}, train=SimpleNamespace(table=table))
+    encoder = SimpleNamespace(device=torch.device("cpu"), tokenizer=SimpleNamespace(unk_token_id=1))
+    constants = {"LOSS": "cosine", "SEED": 7, "LEARNING_RATE": 1e-5, "SCORE_RANGE": (0, 5)}
+    settings = SimpleNamespace(ENCODER=Path("somewhere") / "tiny", **constants)
+    train = SimpleNamespace(texts=["a", "b", "c"], cut=1, ids=np.array([2, 1, 3, 2, 9, 3, 2, 1, 3]))
+    held_out = {"dev": SimpleNamespace(scores=np.array([0.0, 1.0])), "test": SimpleNamespace(scores=np.array([1.0, 0.0]))}
+    return SimpleNamespace(
+        splits=splits, encoder=encoder, settings=settings, loading_seconds=1.5, train=train, held_out=held_out
+    )
 
 
 def test_times_and_rates_are_those_of_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +51,16 @@ def test_times_and_rates_are_those_of_the_counters(monkeypatch: pytest.MonkeyPat
     assert summary["peak_memory_bytes"] == 123_456_789
     assert (summary["steps"], summary["best_step"], summary["encoder"]) == (5, 3, "tiny")
     assert summary["pairs"] == {"train": 100, "dev": 10, "test": 20}
-    assert summary["after"]["test"] == {"spearman": 0.45, "pearson": 0.225}
+    metrics = {"spearman": 0.45, "pearson": 0.225, "interval": None}
+    assert summary["after"]["test"] == metrics | {"gain": summary["after"]["test"]["gain"]}
+    assert [summary[name] for name in ("loss", "seed", "learning_rate", "metric")] == ["cosine", 7, 1e-5, "spearman"]
+    assert summary["data"] == {
+        "scores": {"labels": ["0", "2.5", "5"], "counts": [1, 2, 1]},
+        "sentences": 3,
+        "cut_sentences": 1,
+        "tokens": 9,
+        "unknown_tokens": 2,
+    }
     assert speed_text(summary) == "Training took 0:00:08 (13 pairs, 467 tokens a second), evaluation 0:00:33, saving 0:00:00."
 
 

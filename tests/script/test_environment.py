@@ -12,7 +12,8 @@ import pytest
 
 import bertFineTuningWithConnectionData as script
 import bertScoringWithConnectionData as scoring_script
-from connection.script.environment import prepare_environment, usable_cpus
+from connection import UserMistake
+from connection.script.environment import prepare_environment, refuse_ranks, usable_cpus
 
 NAMES = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_WAIT_POLICY", "RAYON_NUM_THREADS")
 
@@ -92,3 +93,11 @@ def test_it_is_set_before_torch_is_imported(module: ModuleType) -> None:
         command, cwd=Path(script.__file__).parent, env=environment, capture_output=True, text=True, check=False
     )
     assert run.stdout.split() == ["1000", "False"], run.stderr
+
+
+def test_several_processes_of_torchrun_are_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    refuse_ranks()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserMistake, match="torchrun has started 2 processes"):
+        script.main([])

@@ -89,7 +89,7 @@ def test_one_script_does_not_take_the_others_constants() -> None:
 
 def test_choices_are_those_of_their_owners() -> None:
     assert KINDS["POOLING"].choices == ("", *POOLINGS)
-    assert KINDS["LOSS"].choices == tuple(LOSSES)
+    assert KINDS["LOSS"].choices is LOSSES
 
 
 def test_the_defaults_are_the_designs() -> None:
@@ -124,6 +124,7 @@ def test_the_defaults_are_the_designs() -> None:
         "EVALUATIONS_PER_EPOCH": 1,
         "PATIENCE": 0,
         "CHECKPOINTS_PER_EPOCH": 1,
+        "KEEP_CHECKPOINTS": False,
         "DEVICE": "auto",
         "PRECISION": "float32",
         "THREADS": 0,
@@ -142,6 +143,7 @@ def test_every_constant_is_a_flag() -> None:
         "SEPARATOR": ";",
     }
     other |= {"ENCODING": "cp949", "SCORE_RANGE": (-1, 1), "QUOTING": False, "START_OVER": True, "TENSORBOARD": True}
+    other |= {"KEEP_CHECKPOINTS": True}
     for name in CONSTANTS:
         default = vars(script)[name]
         value = other.get(name, {str: "other", int: 7, float: 0.5}.get(type(default)))

@@ -80,7 +80,7 @@ def train_ours(folder: Path, train: Path, output: Path, decay: float, clip: floa
     flags = {"encoder": folder, "train-file": train, "dev-file": train, "test-file": "", "output": output, "device": "cpu"}
     flags |= {"epochs": EPOCHS, "batch-size": BATCH_SIZE, "seed": SEED, "learning-rate": RATE}
     flags |= {"warmup": WARMUP, "weight-decay": decay, "max-gradient-norm": clip}
-    script.main([f"--{name}={value}" for name, value in flags.items()])
+    script.main([*(f"--{name}={value}" for name, value in flags.items()), "--keep-checkpoints"])
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [record for record in records if "split" not in record]
     columns = ([step[name] for step in steps] for name in ("learning_rate", "gradient_norm", "loss"))

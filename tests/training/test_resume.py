@@ -38,7 +38,7 @@ def trainer(folder: Path, tiny_encoder: Path, pairs_files: dict[str, Path]) -> T
     def run(output: str = "run", **changes: object) -> Path:
         flags = {f"{name}_file": path for name, path in pairs_files.items()}
         flags |= {"encoder": tiny_encoder, "output": folder / output, "epochs": 2, "batch_size": 8, "device": "cpu"}
-        flags |= {"learning_rate": 3e-3, "evaluations_per_epoch": 3, "checkpoints_per_epoch": 2}
+        flags |= {"learning_rate": 3e-3, "evaluations_per_epoch": 3, "checkpoints_per_epoch": 2, "keep_checkpoints": True}
         flags |= changes
         runs.run_script(script, **flags)
         return folder / output
@@ -94,7 +94,7 @@ def test_going_on_from_every_step_ends_at_the_same_bytes(
     for step, output in enumerate(stopped, start=1):
         capsys.readouterr()
         train(output.name, checkpoints_per_epoch=1000)
-        assert f"Going on after step {step}, from {output}" in capsys.readouterr().out
+        assert f"Resuming after step {step}, from {output}" in capsys.readouterr().out
         assert_same(output, golden)
 
 
@@ -108,7 +108,7 @@ def test_a_run_without_a_checkpoint_begins_again_in_its_place(
     with (output / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 17, "los')
     train("other")
-    assert "has no checkpoint yet: it begins again" in capsys.readouterr().out
+    assert "has no checkpoint yet; it starts again" in capsys.readouterr().out
     assert_same(output, golden)
     assert not (tmp_path / "other-1").exists()
 
@@ -195,7 +195,7 @@ def test_a_broken_checkpoint_is_passed_over_and_the_end_is_the_same(
         capsys.readouterr()
         train(output.name, checkpoints_per_epoch=1000)
         told = capsys.readouterr().out
-        assert f"Passed over: {checkpoint}: {name}" in told and "Going on after step" in told
+        assert f"Passed over: {checkpoint}: {name}" in told and "Resuming after step" in told
         assert_same(output, golden)
 
 
@@ -284,10 +284,7 @@ def test_a_changed_machine_is_told_and_goes_on(
     monkeypatch.setattr(connection.training.resume, "describe_device", lambda device: "CPU, another with 96 cores, 96 threads")
     train(stopped[4].name, checkpoints_per_epoch=1000)
     told = capsys.readouterr().out
-    assert (
-        "Changed since then: device CPU, " in told
-        and "→ CPU, another with 96 cores, 96 threads. The run goes on rightly" in told
-    )
+    assert "Changed since then: device CPU, " in told and "→ CPU, another with 96 cores, 96 threads. The run continues" in told
     assert result(stopped[4])["best/model.safetensors"] == result(whole)["best/model.safetensors"]
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from connection.reading.rows import PairRow
-from connection.use.scoring import PairScorer, survey
+from connection.use.scoring import PairScorer
+from connection.use.survey import survey
 
 
 @pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("bfloat16", True)])

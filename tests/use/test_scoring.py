@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,8 @@ from connection.reading.layout import Layout
 from connection.reading.rows import PairRows
 from connection.training.calibration import Calibration
 from connection.use import scoring
-from connection.use.scoring import PairScorer, survey
+from connection.use.scoring import PairScorer
+from connection.use.survey import survey
 from ConnectionBert import ConnectionBert
 
 Score = Callable[..., list[dict[str, str]]]
@@ -59,9 +62,10 @@ def test_it_writes_the_input_columns_in_order_and_what_training_found(score: Sco
     assert np.allclose([float(row["score_predicted"]) for row in rows], expected, atol=1e-6)
     summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))["after"]["test"]
     told = capsys.readouterr().out
-    assert f"Spearman {summary['spearman']:.4f}, Pearson {summary['pearson']:.4f}" in told
+    low, high = summary["interval"]
+    assert f"Spearman {summary['spearman']:.4f} [{low:.2f}, {high:.2f}], Pearson {summary['pearson']:.4f}" in told
     error = np.abs(expected - predicted["score"]).mean()
-    assert f"off by {error:.3f} in the mean, on the scale 0 to 5" in told
+    assert f"Mean error of score_predicted: {error:.3f} (scale 0 to 5)" in told
 
 
 def test_chunks_and_what_is_kept_change_nothing(score: Score, tmp_path: Path, pairs_files: dict, monkeypatch) -> None:
@@ -264,3 +268,27 @@ def test_equal_sentences_have_similarity_1(score: Score, tmp_path: Path, pairs_f
     table["sentence2"] = table["sentence1"]
     table.to_csv(tmp_path / "twins.csv", index=False)
     assert {row["similarity"] for row in score(pairs_file=tmp_path / "twins.csv")} == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--pairs-file=bad.csv"], "has rows that cannot be used"),
+        (["--pairs-file=cp1252.csv"], "ENCODING"),
+        (["--pairs-file=none.csv"], "There is no file"),
+        (["--sentence1=a cat"], "SENTENCE2 is empty"),
+        (["--pairs-file=good.csv", "--sentence1-column=x"], 'no column "x"'),
+    ],
+)
+def test_a_mistake_is_answered_before_torch_is_loaded(
+    tiny_encoder: Path, tmp_path: Path, flags: list[str], message: str
+) -> None:
+    (tmp_path / "good.csv").write_text("sentence1,sentence2\na,b\n", encoding="utf-8")
+    (tmp_path / "bad.csv").write_text("sentence1,sentence2\na,\n", encoding="utf-8")
+    (tmp_path / "cp1252.csv").write_bytes("sentence1,sentence2\nKätzchen,b\n".encode("cp1252"))
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import bertScoringWithConnectionData as s\n"
+    code += "try: s.main(sys.argv[2:])\nexcept ValueError as mistake: print(mistake)\nprint('torch' in sys.modules)"
+    root = str(Path(script.__file__).parent)
+    command = [sys.executable, "-c", code, root, f"--encoder={tiny_encoder}", f"--output-file={tmp_path / 'x.csv'}", *flags]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert message in run.stdout and run.stdout.endswith("False\n"), run.stdout + run.stderr

@@ -1,5 +1,7 @@
 """The training objectives, one file each. To add one: its file here, and its line in LOSSES.
 
+From a notebook: `LOSSES["mine"] = Entry(my_function)`, and LOSS may be "mine".
+
 A loss is a pure function `loss(embeddings, targets)`: embeddings, the two sides of B pairs, (B, H) each, in float32 (float64 in
 evaluation); targets, (B,). It returns a scalar. This file imports the standard library only, so that `--help` can list them.
 """
@@ -19,17 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A loss as the table knows it. function: `module:name`, imported when it is first asked for. shape: the rows that it
-    learns from. label_range: what its targets may be. meaning: what it makes smaller, for `--help` and the documents."""
+    """A loss as the table knows it.
 
-    function: str
-    shape: str
-    label_range: tuple[float, float]
-    meaning: str
+    function: the loss, or `module:name`, which is imported when it is first asked for. shape: the rows that it learns from.
+    label_range: what its targets may be. meaning: what it makes smaller, for `--help` and the documents.
+    """
+
+    function: str | Loss
+    shape: str = "scored pairs"
+    label_range: tuple[float, float] = (0, 1)
+    meaning: str = "a loss of your own"
 
     def load(self) -> Loss:
+        if callable(self.function):
+            return self.function
         module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)
+        loss: Loss = getattr(importlib.import_module(module), name)
+        return loss
 
 
 LOSSES = {
