@@ -244,7 +244,7 @@ def has_its_packages(block: Block) -> bool:
 
 
 _FOUR_DECIMALS = re.compile(r"(?<![\d.])-?\d+\.\d{4,}(?![\d.])")  # a correlation, a loss or a similarity
-_CLOCK = re.compile(r"\d:\d\d:\d\d|\d+ pairs, [\d,]+ tokens a second|\d+ steps of [\d.]+ s")
+_CLOCK = re.compile(r"\d:\d\d:\d\d|[\d,]+ pairs, [\d,]+ tokens a second|\d+ steps of [\d.]+ s")
 _MEASURED = re.compile(rf"^(Encoder|Padding|Tokens a sentence):|\d%|\d\.\d\d|{_CLOCK.pattern}")  # depends on the encoder
 
 
@@ -266,7 +266,7 @@ def _shape(line: str) -> str:
     """
     if line.startswith("Padding:"):
         return "Padding"
-    line = line.replace(", the best so far", "")
+    line = re.sub(r", the best so far|; change .*", "", line)
     return " ".join(re.sub(r"-?\d+(?:,\d{3})*(?:[.:]\d+)*", "0", line).split())
 
 

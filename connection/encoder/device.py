@@ -97,7 +97,9 @@ def describe_device(device: torch.device) -> str:
         return f"CUDA, {torch.cuda.get_device_name(device)}"
     if device.type == "mps":
         return "MPS, the Apple graphics processor"
-    return f"CPU, {platform.machine()} with {counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'thread')}"
+    return (
+        f"CPU, {platform.machine()} with {counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'thread')}"
+    )
 
 
 def check_precision(precision: str, device: torch.device) -> None:
