@@ -223,7 +223,7 @@ def test_what_is_not_there_a_hub_that_does_not_answer_and_no_name(hub: Hub, fetc
     result = fetch("bert-base-uncasd")
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert f"bert-base-uncasd could not be downloaded from {hub.url}: there is no public model of this name" in result.stderr
-    assert "By hand: put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) from the model's page" in result.stderr
+    assert "By hand: put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) from the model" in result.stderr
     result = fetch("bert-tiny", endpoint="http://127.0.0.1:9")
     assert result.returncode == 2 and "bert-tiny could not be downloaded from http://127.0.0.1:9: " in result.stderr
     assert "Traceback" not in result.stderr
