@@ -1,11 +1,12 @@
-"""Sentence pairs as token ids, tokenised once, and the packed batches that are made of them.
+"""Sentence pairs as token ids, tokenised once, and the packed batches of an epoch in its row order.
 
-Knows the row order of an epoch and the layout of a batch. A `PackedBatch` lays sentences end to end, with no padding:
+Does not read files (`connection/reading/`) or compute embeddings (`ConnectionBert.py`). A `PackedBatch` concatenates
+sentences without padding:
 
 >>> batch = pack([np.array([101, 7, 102]), np.array([101, 102])])
 >>> batch.input_ids.tolist(), batch.position_ids.tolist()  # sorted by length, the shortest first
 ([101, 102, 101, 7, 102], [0, 1, 0, 1, 2])
->>> batch.lengths.tolist(), batch.order.tolist(), batch.groups  # order[i]: where sentence i lies
+>>> batch.lengths.tolist(), batch.order.tolist(), batch.groups  # order[i]: position of sentence i
 ([2, 3], [1, 0], [(2, 1), (3, 1)])
 """
 
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class PackedBatch:
-    """N sentences of T tokens in all, laid end to end and sorted by length.
+    """N sentences of T tokens in total, concatenated in ascending order of length.
 
-    input_ids: (T,) int32. position_ids: (T,) int64, each token's place in its sentence. lengths: (N,) int64, in packed
-    order. order: (N,) int64, `order[i]` is the packed place of the i-th sentence given. groups: (length, count) of each
-    run of equally long sentences, in packed order: what attention and pooling go by.
+    input_ids: (T,) int32. position_ids: (T,) int64, each token's position in its sentence. lengths: (N,) int64, in packed
+    order. order: (N,) int64, `order[i]` is the packed position of the i-th input sentence. groups: (length, count) of each
+    run of equally long sentences, in packed order; attention and pooling work by these runs.
     """
 
     input_ids: Tensor
@@ -43,30 +44,30 @@ class PackedBatch:
     groups: list[tuple[int, int]]
 
     def to(self, device: torch.device) -> Self:
-        """The batch with what the encoder reads on `device`; lengths stay where they are."""
+        """The batch with the tensors that the encoder reads on `device`. lengths stay on the CPU."""
         moved = [tensor.to(device) for tensor in (self.input_ids, self.position_ids, self.order)]
         return replace(self, input_ids=moved[0], position_ids=moved[1], order=moved[2])
 
 
 @dataclass
 class PackedPairs(PackedBatch):
-    """B pairs as N = 2B packed sentences: the first B sentences given are sentence1, the last B sentence2.
+    """B pairs as N = 2B packed sentences. Of the input sentences, the first B are sentence1 and the last B sentence2.
 
-    scores: (B,) float32. rows: (B,) int64, the pairs' rows in their dataset.
+    scores: (B,) float32. rows: (B,) int64, the rows of the pairs in their dataset.
     """
 
     scores: Tensor
     rows: Tensor
 
     def to(self, device: torch.device) -> Self:
-        """The batch with what the encoder and the loss read on `device`; lengths and rows stay where they are."""
+        """The batch with the tensors that the encoder and the loss read on `device`. lengths and rows stay on the CPU."""
         return replace(super().to(device), scores=self.scores.to(device))
 
 
 def pack(sentences: Sequence[np.ndarray]) -> PackedBatch:
-    """Lay N sentences (token ids, each of one token or more) end to end, the shortest first."""
+    """Concatenate N sentences (arrays of token ids, at least one token each), the shortest first."""
     lengths = np.fromiter((len(ids) for ids in sentences), dtype=np.int64, count=len(sentences))  # (N,)
-    packed = np.argsort(lengths, kind="stable")  # (N,) packed[j]: the sentence at packed place j
+    packed = np.argsort(lengths, kind="stable")  # (N,) packed[j]: the sentence at packed position j
     order = np.empty_like(packed)
     order[packed] = np.arange(len(packed))
     lengths = lengths[packed]
@@ -93,7 +94,7 @@ class TokenisedPair:
 
 
 def pack_pairs(pairs: Sequence[TokenisedPair]) -> PackedPairs:
-    """Both sides of B pairs as one packed batch of 2B sentences: the first B are sentence1, the last B sentence2."""
+    """Pack both sentences of B pairs into one batch of 2B sentences: sentence1 of each pair, then sentence2 of each."""
     batch = pack([pair.ids1 for pair in pairs] + [pair.ids2 for pair in pairs])
     scores = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
     rows = torch.tensor([pair.row for pair in pairs])
@@ -101,11 +102,11 @@ def pack_pairs(pairs: Sequence[TokenisedPair]) -> PackedPairs:
 
 
 class ConnectionDataset(Dataset[TokenisedPair]):
-    """Pairs of sentences as token ids. Each distinct sentence is tokenised once, when the dataset is made.
+    """n pairs of sentences as token ids. Each of the S distinct sentences is tokenised once, when the dataset is made.
 
-    ids: (all tokens of the distinct sentences,) int32, and offsets: (S + 1,) int64: sentence s is
-    `ids[offsets[s]:offsets[s + 1]]`. sides: (n, 2) int64, the two sentences of each pair. scores: (n,) float32.
-    texts: the S distinct sentences. cut: how many of them were longer than the tokeniser's limit.
+    ids: (all tokens of the distinct sentences,) int32. offsets: (S + 1,) int64; sentence s is `ids[offsets[s]:offsets[s + 1]]`.
+    sides: (n, 2) int64, the numbers of the two sentences of each pair. scores: (n,) float32. texts: the S distinct sentences.
+    cut: the number of them that were longer than the tokenizer's limit.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class ConnectionDataset(Dataset[TokenisedPair]):
         scores: ArrayLike,
         tokenize: Callable[[list[str]], tuple[list[np.ndarray], int]],
     ):
-        """tokenize: sentences → (token ids of each, how many were cut), as `ConnectionBert.tokenize`."""
+        """tokenize: sentences → (token ids of each, number of sentences cut), such as `ConnectionBert.tokenize`."""
         number = {sentence: i for i, sentence in enumerate(dict.fromkeys([*sentences1, *sentences2]))}
         self.texts = list(number)
         tokens, self.cut = tokenize(self.texts)
@@ -129,7 +130,7 @@ class ConnectionDataset(Dataset[TokenisedPair]):
         return len(self.scores)
 
     def sentence(self, number: int) -> np.ndarray:
-        """Token ids of a distinct sentence, (T,) int32."""
+        """The token ids of a distinct sentence, (T,) int32."""
         return self.ids[self.offsets[number] : self.offsets[number + 1]]
 
     def __getitem__(self, row: int) -> TokenisedPair:
@@ -138,26 +139,25 @@ class ConnectionDataset(Dataset[TokenisedPair]):
 
     @property
     def sentences(self) -> list[np.ndarray]:
-        """Token ids of every distinct sentence."""
+        """The token ids of every distinct sentence."""
         return [self.sentence(number) for number in range(len(self.offsets) - 1)]
 
     @property
     def tokens(self) -> int:
-        """Tokens of one epoch: of both sentences of every pair, repeats counted each time."""
+        """The number of tokens of one epoch: of both sentences of every pair, repeated sentences counted each time."""
         return int(np.diff(self.offsets)[self.sides].sum())
 
     def step_tokens(self, batches: Iterable[list[int]]) -> np.ndarray:
-        """Tokens of each batch of rows, (steps,)."""
-        of_pair = np.diff(self.offsets)[self.sides].sum(axis=1)  # (n,)
-        return np.array([of_pair[rows].sum() for rows in batches])
+        """The number of tokens of each batch of rows, (steps,)."""
+        pair_tokens = np.diff(self.offsets)[self.sides].sum(axis=1)  # (n,)
+        return np.array([pair_tokens[rows].sum() for rows in batches])
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The rows of each batch of one epoch: every row once, the last batch may be smaller.
+    """The rows of each batch of one epoch. Every row occurs once; the last batch may be smaller.
 
-    The order is a function of (seed, epoch, row) alone: the rows sorted by 64 derived bits. It is the same on every
-    machine and version, and whatever was drawn before. first: how many batches are left out, for an epoch that was
-    begun before.
+    Rows are sorted by 64 bits derived from (seed, epoch, row), so the order is the same on every machine and with every
+    version, and does not depend on other random numbers. first: the number of batches to skip, for an epoch that is resumed.
     """
 
     def __init__(self, row_count: int, batch_size: int, seed: int, epoch: int, first: int = 0):
@@ -174,7 +174,7 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def remaining_batches(dataset: ConnectionDataset, batch_size: int, seed: int, epochs: int, done: int) -> Iterator[PackedPairs]:
-    """The batches of a training of so many epochs after its first `done` steps, over the ends of epochs."""
+    """The batches of a training of `epochs` epochs after its first `done` steps."""
     finished, done = divmod(done, -(-len(dataset) // batch_size))
     for epoch in range(finished + 1, epochs + 1):
         yield from epoch_loader(dataset, batch_size, seed, epoch, done)
@@ -184,10 +184,10 @@ def remaining_batches(dataset: ConnectionDataset, batch_size: int, seed: int, ep
 def epoch_loader(
     dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int, first: int = 0
 ) -> DataLoader[TokenisedPair]:
-    """Packed batches of one epoch, in its order, without the `first` ones."""
+    """The packed batches of one epoch in its row order, without the `first` ones."""
     return DataLoader(
         dataset,
         batch_sampler=EpochBatches(len(dataset), batch_size, seed, epoch, first),
         collate_fn=pack_pairs,
-        generator=torch.Generator(),  # a loader draws a number at every start: not from torch's own generator
+        generator=torch.Generator(),  # the loader draws a seed from it; torch's global generator stays unchanged
     )

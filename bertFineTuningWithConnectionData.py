@@ -134,7 +134,7 @@ PATIENCE = 0
 # three are kept at once, each up to four times the encoder's size.
 CHECKPOINTS_PER_EPOCH = 1
 
-# Keep the checkpoints of a finished run, up to four times the encoder's size each. An unfinished run always keeps them.
+# True: a finished run keeps its checkpoints, each up to four times the encoder's size. An unfinished run always has them.
 KEEP_CHECKPOINTS = False
 
 # Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a GPU by its number) or mps.

@@ -1,12 +1,12 @@
-"""Dev Spearman on the STS benchmark, ours and sentence-transformers' side by side, the same recipe for both.
+"""Compares dev Spearman on the STS benchmark with sentence-transformers, with the same recipe for both.
 
     python -m pip install -r benchmarks/requirements.txt
     python benchmarks/accuracy.py --epochs 4 --seeds 42
     python benchmarks/accuracy.py --epochs 1 --seeds 1 2 3 --only "this project"
 
-Recipe: the embedded encoder, mean squared error of the cosine, batch 16, learning rate 2e-5 with 10 % warm-up, no weight
-decay, gradient clipping 1.0, dropout as in the encoder's config, at most 128 tokens. Dev is evaluated after every
-epoch. Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2 (downloadBert.py). Writes benchmarks/results/.
+Recipe: all-MiniLM-L6-v2, mean squared error of the cosine, batch 16, learning rate 2e-5 with 10 % warm-up, no weight decay,
+gradient clipping 1.0, dropout of the encoder's config, at most 128 tokens. Dev is evaluated after every epoch.
+Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2 (downloadBert.py). Writes benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -94,21 +94,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--only", choices=SYSTEMS, help="one of the two alone")
-    given = parser.parse_args()
+    parser.add_argument("--only", choices=SYSTEMS, help="run only one of the two")
+    options = parser.parse_args()
     if not (STSB / "train.csv").is_file() or not (ENCODER / "model.safetensors").is_file():
-        sys.exit("Skipped: the STS benchmark (STSB or data/stsb/) or the embedded encoder is not here.")
+        sys.exit("Skipped: needs the STS benchmark (STSB or data/stsb/) and all-MiniLM-L6-v2 (downloadBert.py).")
     results = []
-    for seed in given.seeds:
-        for name in [given.only] if given.only else SYSTEMS:
+    for seed in options.seeds:
+        for name in [options.only] if options.only else SYSTEMS:
             run = ours if name == SYSTEMS[0] else theirs
             with tempfile.TemporaryDirectory() as folder:
-                results.append({"system": name, "seed": seed, "dev_spearman": run(given.epochs, seed, Path(folder))})
+                results.append({"system": name, "seed": seed, "dev_spearman": run(options.epochs, seed, Path(folder))})
     path = ROOT / "benchmarks" / "results" / "accuracy.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print("\n| | seed | before | " + " | ".join(f"epoch {epoch}" for epoch in range(1, given.epochs + 1)) + " |")
-    print("| --- " * (given.epochs + 3) + "|")
+    print("\n| | seed | before | " + " | ".join(f"epoch {epoch}" for epoch in range(1, options.epochs + 1)) + " |")
+    print("| --- " * (options.epochs + 3) + "|")
     for result in results:
         print(f"| {result['system']} | {result['seed']} | " + " | ".join(f"{x:.4f}" for x in result["dev_spearman"]) + " |")
 

@@ -1,13 +1,14 @@
-"""Speed and memory of this project beside sentence-transformers', the same work, machine, model and recipe.
+"""Compares speed and memory with sentence-transformers on the same work, machine, model and recipe.
 
     python -m pip install -r benchmarks/requirements.txt
     python benchmarks/against_sentence_transformers.py
     python benchmarks/against_sentence_transformers.py --only training encode --alternations 3
 
-Each row compares the two in turn, ours, theirs, ours, theirs …, and gives the medians and the median of the ratios.
-Training runs in a process of its own each time: ours is the training script itself, theirs SentenceTransformerTrainer with
-CosineSimilarityLoss; the first steps are not counted. Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2
-(downloadBert.py); bert-base is its shape with random weights. Writes benchmarks/results/. About 20 minutes on two cores.
+Each row alternates between the two (ours, theirs, ours, theirs …) and gives the medians and the median of the ratios.
+Each training runs in its own process: ours is the training script itself, theirs SentenceTransformerTrainer with
+CosineSimilarityLoss; the first steps are not counted. bert-base has its shape but random weights.
+Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2 (downloadBert.py). Writes benchmarks/results/. About 20 minutes
+on two cores.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ ROWS = ("start", "training", "bert-base", "encode", "evaluation")
 
 
 class Enough(Exception):
-    """So many steps were made."""
+    """Raised after the last step to be measured."""
 
 
 class StepClock:
-    """When each step began and ended, and its pairs; raises Enough after `steps` of them."""
+    """The times at which steps began and ended. Raises Enough after `steps` steps."""
 
     def __init__(self, steps: int, batch_size: int):
         self.steps, self.batch_size = steps, batch_size
-        self.ready: float | None = None  # read, checked, tokenised and loaded
-        self.begin: float | None = None  # of the first step
+        self.ready: float | None = None  # when data and model were loaded
+        self.begin: float | None = None  # when the first step began
         self.ends: list[float] = []
 
     def end(self) -> None:
@@ -61,7 +62,7 @@ class StepClock:
 
 
 def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
-    """The training script, from its flags on; stopped by what it writes after each step."""
+    """Run the training script; stop it when it logs the last step to be measured."""
     import bertFineTuningWithConnectionData as script
     import connection.run.folder
     import connection.training.forecast
@@ -77,7 +78,7 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
     batch_loss = script.batch_loss
 
     def note_begin(*arguments: object, **named: object) -> object:
-        if not clock.ends:  # the trials that tell the time come through here as well: the last begin is the first step's
+        if not clock.ends:  # the forecast's trial steps call this too; the last begin is that of the first step
             clock.begin = time.time()
         return batch_loss(*arguments, **named)
 
@@ -98,7 +99,7 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
 
 
 def train_theirs(encoder: Path, clock: StepClock, folder: Path) -> None:
-    """SentenceTransformerTrainer with the same recipe; nothing is evaluated, saved or logged."""
+    """Run SentenceTransformerTrainer with the same recipe. Evaluates, saves and logs nothing."""
     import pandas as pd
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -140,7 +141,7 @@ def train_theirs(encoder: Path, clock: StepClock, folder: Path) -> None:
 
 
 def work(system: str, encoder: Path, batch_size: int, steps: int, started: float) -> dict[str, float]:
-    """What a process of its own measures: pairs a second, seconds from `started` to the first step, peak memory."""
+    """Measure one training in this process: pairs a second, seconds from `started` to the first step, peak memory."""
     from connection.encoder.device import peak_memory_bytes
 
     clock = StepClock(steps, batch_size)
@@ -172,7 +173,7 @@ def alternate(ours: Callable[[], float], theirs: Callable[[], float], times: int
 
 
 def row(name: str, unit: str, pairs: list[tuple[float, float]], *, less_is_better: bool = False) -> dict[str, object]:
-    """Medians of both, and of the ratios: how many times better ours is, or for `less_is_better` what share ours takes."""
+    """The medians of both sides and of the ratios ours / theirs. less_is_better: a ratio below 1 is in our favour."""
     ours, theirs = zip(*pairs, strict=True)
     ratios = [a / b for a, b in pairs]
     result = {"row": name, "unit": unit, "ours": statistics.median(ours), "theirs": statistics.median(theirs)}
@@ -187,7 +188,7 @@ def as_line(result: dict) -> str:
 
 
 def product_peaks() -> dict[str, float]:
-    """GFLOP/s of products as in BERT's feed-forward, by torch's own and by oneDNN: the best of both shapes of a step."""
+    """The peak GFLOP/s of torch's and oneDNN's matrix products, over shapes of BERT's feed-forward layer and a square one."""
     import torch
 
     from connection.encoder.packed.products import linear
@@ -206,7 +207,7 @@ def product_peaks() -> dict[str, float]:
 
 
 def compare_training(name: str, encoder: Path, parameters: float, batch_size: int, steps: int, times: int) -> list[dict]:
-    """parameters: those of the encoder's layers, each of which takes part in 6 operations a token and step."""
+    """parameters: the number of parameters in the encoder's layers; each takes 6 operations per token and step."""
     import pandas as pd
 
     from ConnectionBert import ConnectionBert
@@ -220,7 +221,7 @@ def compare_training(name: str, encoder: Path, parameters: float, batch_size: in
     units = {
         "pairs_per_second": (f"training {label}", "pairs a second", False),
         "peak_memory_bytes": (f"training {label}", "peak memory in bytes", True),
-        "seconds_to_ready": (f"start {label}", "seconds until all is read, checked, tokenised and loaded", True),
+        "seconds_to_ready": (f"start {label}", "seconds until data and model are loaded", True),
         "seconds_to_first_step": (f"start {label}", "seconds to the first step", True),
     }
     rows = []
@@ -241,7 +242,7 @@ def compare_training(name: str, encoder: Path, parameters: float, batch_size: in
 
 
 def compare_use(times: int, only: list[str]) -> Iterator[dict]:
-    """encode of the dev sentences, and an evaluation of the dev pairs, in one process."""
+    """Compare `encode` on the dev sentences, and an evaluation of the dev pairs, in one process."""
     import pandas as pd
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
@@ -266,7 +267,7 @@ def compare_use(times: int, only: list[str]) -> Iterator[dict]:
             function()
             return count / (time.perf_counter() - began)
 
-        measure()  # once unmeasured
+        measure()  # warm-up, not counted
         return measure
 
     encodes = [lambda: ours.encode(sentences), lambda: theirs.encode(sentences, show_progress_bar=False)]
@@ -280,7 +281,7 @@ def compare_use(times: int, only: list[str]) -> Iterator[dict]:
 
 
 def write_bert_base(folder: Path) -> Path:
-    """The shape of bert-base-uncased with random weights, and the vocabulary of the embedded encoder, which is the same."""
+    """Write a model of bert-base-uncased's shape with random weights. Its vocabulary is also that of all-MiniLM-L6-v2."""
     import shutil
 
     import torch
@@ -297,25 +298,25 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--alternations", type=int, default=5)
     parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.work:
-        system, encoder, batch_size, steps, started = given.work
+    options = parser.parse_args()
+    if options.work:
+        system, encoder, batch_size, steps, started = options.work
         print(json.dumps(work(system, Path(encoder), int(batch_size), int(steps), float(started))))
         return
     if not (STSB / "train.csv").is_file() or not (MINILM / "model.safetensors").is_file():
-        sys.exit("Skipped: the STS benchmark (STSB or data/stsb/) or the embedded encoder is not here.")
+        sys.exit("Skipped: needs the STS benchmark (STSB or data/stsb/) and all-MiniLM-L6-v2 (downloadBert.py).")
     print("| | this project | sentence-transformers | ours / theirs, median (lowest to highest) |\n| --- | --- | --- | --- |")
     rows: list[dict] = []
-    if "start" in given.only and "training" not in given.only:
-        rows += compare_training("MiniLM-L6", MINILM, 10.65e6, 16, UNCOUNTED_STEPS + 2, given.alternations)
-    if "training" in given.only:
+    if "start" in options.only and "training" not in options.only:
+        rows += compare_training("MiniLM-L6", MINILM, 10.65e6, 16, UNCOUNTED_STEPS + 2, options.alternations)
+    if "training" in options.only:
         for batch_size, steps in ((16, 40), (32, 25)):
-            rows += compare_training("MiniLM-L6", MINILM, 10.65e6, batch_size, steps, given.alternations)
-    if "bert-base" in given.only:
+            rows += compare_training("MiniLM-L6", MINILM, 10.65e6, batch_size, steps, options.alternations)
+    if "bert-base" in options.only:
         with tempfile.TemporaryDirectory() as folder:
             encoder = write_bert_base(Path(folder))
-            rows += compare_training("bert-base's shape", encoder, 85.05e6, 16, 12, given.alternations)
-    rows += compare_use(given.alternations, given.only)
+            rows += compare_training("bert-base's shape", encoder, 85.05e6, 16, 12, options.alternations)
+    rows += compare_use(options.alternations, options.only)
     path = ROOT / "benchmarks" / "results" / "against_sentence_transformers.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -1,10 +1,10 @@
-"""Mean error of predicted scores, on pairs that the calibration was not fitted on: isotonic regression beside a line.
+"""Compares the mean error of predicted scores by isotonic regression and by a line, on pairs that neither was fitted on.
 
     make train
     python benchmarks/calibration.py output/connections
 
-Takes the predictions of a finished run: fitted on dev and measured on test, then the other way round. With the STS benchmark
-(data/README.md) also halves of its dev set, by similarities of the encoder in that run's best/. Scores from 0 to 1.
+Uses the predictions of a finished run: fitted on dev and measured on test, then the reverse. If the STS benchmark is there
+(data/README.md), also uses halves of its dev set, with similarities by the encoder in the run's best/. Scores are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
 
-from connection.training.calibration import Calibration  # noqa: E402 (the folder of the project is on the path only now)
+from connection.training.calibration import Calibration  # noqa: E402 (needs the path set above)
 from ConnectionBert import ConnectionBert  # noqa: E402
 
 Set = tuple[np.ndarray, np.ndarray]  # similarities and scores from 0 to 1, (n,) each
 
 
 def errors(fitted_on: Set, measured_on: Set) -> list[float]:
-    """Mean absolute error of the similarity itself, of a line cut off at 0 and 1, and of isotonic regression."""
+    """The mean absolute errors of the similarity itself, of a line clipped to 0 and 1, and of isotonic regression."""
     (x, y), (similarities, scores) = fitted_on, measured_on
     slope, offset = np.polyfit(x, y, 1)
     line = np.clip(offset + slope * similarities, 0, 1)

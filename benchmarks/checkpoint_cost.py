@@ -1,9 +1,9 @@
-"""What share of the training time checkpoints take at the default interval, on the STS benchmark.
+"""Measures the share of the training time that checkpoints take at the default interval, on the STS benchmark.
 
     python benchmarks/checkpoint_cost.py --epochs 1
 
-Trains the embedded encoder as the script's constants say but for the epochs, and times every checkpoint: weights and
-moments written, synced, read back, older ones deleted. Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2
+Trains all-MiniLM-L6-v2 with the script's constants, except the epochs, and times every checkpoint: write, sync and read back
+weights and moments, delete older checkpoints. Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2
 (downloadBert.py). Prints one line and writes benchmarks/results/checkpoint_cost.json.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import bertFineTuningWithConnectionData as script  # noqa: E402  # found by the line above
+import bertFineTuningWithConnectionData as script  # noqa: E402 (needs the path set above)
 import connection.training.resume  # noqa: E402
 
 ENCODER = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
@@ -30,7 +30,7 @@ STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
 
 
 def measure(epochs: int, output: Path) -> dict[str, object]:
-    """Seconds of training and of each checkpoint, and the size of a checkpoint, of one run."""
+    """Train once; returns the seconds of training and of each checkpoint, and the size of a checkpoint."""
     seconds = []
     save = connection.training.resume.save_training
 
@@ -58,17 +58,17 @@ def measure(epochs: int, output: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=1)
-    given = parser.parse_args()
+    options = parser.parse_args()
     if not (STSB / "train.csv").is_file() or not (ENCODER / "model.safetensors").is_file():
-        sys.exit("Skipped: the STS benchmark (STSB or data/stsb/) or the embedded encoder is not here.")
+        sys.exit("Skipped: needs the STS benchmark (STSB or data/stsb/) and all-MiniLM-L6-v2 (downloadBert.py).")
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(given.epochs, Path(folder) / "run")
+        result = measure(options.epochs, Path(folder) / "run")
     path = ROOT / "benchmarks" / "results" / "checkpoint_cost.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     times = ", ".join(f"{seconds:.2f}" for seconds in result["checkpoint_seconds"])
     print(
-        f"Checkpoints take {result['share']:.2%} of the training time: {times} s beside {result['train_seconds']:.1f} s of "
+        f"Checkpoints take {result['share']:.2%} of the training time: {times} s, and {result['train_seconds']:.1f} s for "
         f"{result['steps']} steps; {result['checkpoint_bytes'] / 1e6:.0f} MB each. {result['device']}"
     )
 

@@ -1,9 +1,9 @@
-"""How much longer a training step takes without each of the tricks, the others kept.
+"""Measures how much longer a training step takes without each optimisation, with the others in use.
 
     python benchmarks/leave_one_out.py --batch-size 16 --steps 40
 
-Every variant makes a step on every batch, in turn, in one process; the ratio is the median over the batches. Needs the STS
-benchmark (data/README.md) and all-MiniLM-L6-v2 (downloadBert.py).
+Every variant runs a step on every batch, in turn, in one process; the ratio is the median over the batches.
+Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2 (downloadBert.py). Prints a table and writes no file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ UNCOUNTED = 4
 
 
 def variants() -> dict[str, list[tuple]]:
-    """What is left out → the changes that leave it out: of an object, an attribute, its other value."""
+    """Optimisation → the changes that switch it off, each an object, the name of an attribute, and its other value."""
     import connection.encoder.packed.attention_plan
     import connection.encoder.packed.forward
     import connection.encoder.packed.products
@@ -44,7 +44,7 @@ def variants() -> dict[str, list[tuple]]:
         "nothing": [],
         "oneDNN's products": [(connection.encoder.packed.products, "has_onednn", lambda: False)],
         "the layer by hand": [(ConnectionBert, "by_hand", False)],
-        "rows that occur": [],  # an encoder of its own, whose whole table is trained
+        "rows that occur": [],  # uses a second encoder, whose whole table is trained
         "masks from 16 bits": [(connection.encoder.packed.forward, "draw_masks", bernoulli)],
         "near lengths together": [(connection.encoder.packed.attention_plan, "GROUP_COST", 0)],
         "far lengths apart": [(connection.encoder.packed.attention_plan, "GROUP_COST", 10**9)],
@@ -76,9 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=40)
-    given = parser.parse_args()
+    options = parser.parse_args()
     if not (STSB / "train.csv").is_file() or not (ENCODER / "model.safetensors").is_file():
-        sys.exit("Skipped: the STS benchmark (STSB or data/stsb/) or the embedded encoder is not here.")
+        sys.exit("Skipped: needs the STS benchmark (STSB or data/stsb/) and all-MiniLM-L6-v2 (downloadBert.py).")
     table = pd.read_csv(STSB / "train.csv", keep_default_na=False)
     encoders = [ConnectionBert.load(ENCODER, max_tokens=128, quiet=True).train() for _ in range(2)]
     dataset = ConnectionDataset(
@@ -88,8 +88,8 @@ def main() -> None:
     optimizers = [make_optimizer(encoder, 0.0) for encoder in encoders]
     tried = variants()
     seconds: dict[str, list[float]] = {name: [] for name in tried}
-    batches = epoch_loader(dataset, given.batch_size, 42, 1)
-    for number, batch in enumerate(itertools.islice(batches, given.steps)):
+    batches = epoch_loader(dataset, options.batch_size, 42, 1)
+    for number, batch in enumerate(itertools.islice(batches, options.steps)):
         for name, changes in tried.items():
             whole_table = name == "rows that occur"
             patches = [mock.patch.object(*change) for change in changes]

@@ -1,11 +1,11 @@
-"""How fast pairs are read, checked and tokenised, and in how much memory. Makes its own data in a temporary folder.
+"""Measures the speed and memory of reading, checking and tokenising pairs. Makes its own data in a temporary folder.
 
     python benchmarks/reading.py
 
-Three jobs, each in a process of its own: reading a CSV of 200 MB; reading and checking 200,000 pairs as a run does
-(columns, scores, repeats, overlap with a dev file of 1,500); and tokenising them with the embedded encoder (downloadBert.py).
-Peak memory is the process's at its end less what it had after imports and, for tokenising, after loading the encoder.
-Sentences are of 4 to 22 random words of 1 to 10 letters; none comes twice.
+There are three jobs, each in its own process: read a CSV of 200 MB; read and check 200,000 pairs as a run does (columns,
+scores, repeats, overlap with a dev file of 1,500); tokenise them with all-MiniLM-L6-v2 (downloadBert.py). Peak memory is that
+of the process minus what it had after imports and, for tokenising, after loading the encoder. Sentences have 4 to 22 random
+words of 1 to 10 letters and do not repeat.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 ENCODER = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
-Result = tuple[int, float, int]  # rows, seconds, bytes at the peak
+Result = tuple[int, float, int]  # rows, seconds, bytes of peak memory
 
 
 def write_pairs(path: Path, rows: int, seed: int) -> Path:
-    """A CSV of random pairs."""
+    """Write a CSV of random pairs; returns its path."""
     random = np.random.default_rng(seed)
     letters = "".join(random.choice(list("etaoinshrdlucmfwypvbgk"), 40_000))
     starts, lengths = random.integers(0, 39_000, 30_000), random.integers(1, 11, 30_000)
@@ -80,7 +80,7 @@ def tokenising(big: Path, train: Path, dev: Path) -> Result:
 
 
 def peak() -> int:
-    """The most memory that this process has had, in bytes; 0 where the system does not tell (Windows)."""
+    """Peak memory of this process in bytes; 0 if unknown (Windows)."""
     import torch
 
     from connection.encoder.device import peak_memory_bytes
@@ -89,7 +89,7 @@ def peak() -> int:
 
 
 def measured(job: Callable[..., Result], files: tuple[Path, ...]) -> Result:
-    """The job's result, from a fresh process."""
+    """Run the job in a new process and return its result."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(job, files)
 
@@ -97,7 +97,7 @@ def measured(job: Callable[..., Result], files: tuple[Path, ...]) -> Result:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if not (ENCODER / "model.safetensors").is_file():
-        sys.exit("Skipped: the embedded encoder is not here: python downloadBert.py all-MiniLM-L6-v2")
+        sys.exit("Skipped: needs all-MiniLM-L6-v2. Run: python downloadBert.py all-MiniLM-L6-v2")
     with tempfile.TemporaryDirectory() as folder:
         sizes = {"big": 1_130_000, "train": 200_000, "dev": 1_500}
         files = tuple(write_pairs(Path(folder) / f"{name}.csv", rows, i) for i, (name, rows) in enumerate(sizes.items()))

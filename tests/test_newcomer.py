@@ -59,13 +59,14 @@ def table(tmp_path: Path) -> Callable[[str], Path]:
 
 def test_no_encoder(start: Start, tmp_path: Path) -> None:
     told = refused(start(cold=True, encoder="transformers/bert/bert-base-uncased"))
-    assert told.startswith(f"ENCODER: {tmp_path / 'transformers/bert/bert-base-uncased'} is not there.")
-    assert "Put these three there by hand" in told and "python downloadBert.py all-MiniLM-L6-v2" in told
+    assert told.startswith(f"ENCODER: {tmp_path / 'transformers/bert/bert-base-uncased'} does not exist; an encoder needs ")
+    assert "Put the files there by hand" in told and "python downloadBert.py all-MiniLM-L6-v2" in told
 
 
 def test_a_typo_in_the_name_of_an_encoder(start: Start, tiny_encoder: Path) -> None:
     told = refused(start(encoder=tiny_encoder.with_name("tynie")))
-    assert told.startswith(f"ENCODER: {tiny_encoder.with_name('tynie')} is not there. Beside it there is: tiny. An encoder's")
+    assert told.startswith(f"ENCODER: {tiny_encoder.with_name('tynie')} does not exist; an encoder needs config.json, ")
+    assert "Encoders beside it: tiny. Put the files there by hand" in told
 
 
 def test_a_typo_in_a_path(start: Start, pairs_files: dict[str, Path]) -> None:
@@ -132,7 +133,7 @@ def test_a_korean_excels_plain_csv(start: Start, tmp_path: Path) -> None:
     process = start(train_file=path, dev_file=path, test_file="", encoding="cp949", epochs=0)
     out, _ = process.communicate(timeout=100)
     assert process.returncode == 0 and "    5  비가 온다  |  비가 내린다" in out.splitlines()
-    assert "of the tokens are [UNK]: this encoder's vocabulary does not know the language" in out
+    assert "of the tokens are [UNK]: this encoder's vocabulary does not fit the language" in out
 
 
 def test_a_score_column_of_text(start: Start, table: Callable) -> None:

@@ -1,1 +1,1 @@
-"""Layer 3: a folder of weights and vocabulary → token states, fast; the device that computes them."""
+"""Layer 3: loads an encoder from a folder of weights and vocabulary, and computes token states; the device to compute on."""

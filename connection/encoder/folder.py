@@ -1,7 +1,7 @@
-"""The folder of an encoder: what lies in it, checked before any weight is read; its weights; how it is written.
+"""The folder of an encoder: checks its files before any weight is read, and writes the files that describe it.
 
-Reads a plain BERT (`config.json`, `vocab.txt` or `tokenizer.json`, `model.safetensors` or `pytorch_model.bin`) and what
-sentence-transformers saves (plain BERT + pooling, with or without Normalize). Builds no model: `ConnectionBert` does.
+Supports a plain BERT (`config.json`, `vocab.txt` or `tokenizer.json`, `model.safetensors` or `pytorch_model.bin`) and the
+folders of sentence-transformers (BERT + pooling, with or without Normalize). Does not build a model; `weights.py` does.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from connection.encoder.families.bert import Bert
 POOLINGS = ("mean", "cls", "max")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt")
-PLAIN_MAX_TOKENS = 128  # of a BERT whose folder says nothing of sentences
-USE = ("prompts", "similarity_fn_name")  # of config_sentence_transformers.json
+PLAIN_MAX_TOKENS = 128  # the default for a plain BERT, whose folder does not limit sentences
+USE = ("prompts", "similarity_fn_name")  # fields of config_sentence_transformers.json that are kept
 
 
 @dataclass(frozen=True)
 class EncoderFolder:
-    """What an encoder's folder says of itself, without its weights.
+    """The description of an encoder, read from its folder, without the weights.
 
-    folder: as given. bert: where BERT's own files lie (`folder`, or the sub-folder of an old sentence-transformers one).
-    family: what model this is. config: its config.json. pooling: "" where neither the user nor the folder names one;
-    own_pooling: what the folder says, mean where it says nothing. max_tokens: None where it names none. lower_case_first:
-    sentence-transformers' own `do_lower_case`, a lower-casing before the tokenizer. use: prompts by name and the similarity,
-    which are kept as they are.
+    folder: the encoder's folder. bert: the folder of BERT's own files (`folder`, or a sub-folder in the layout of old versions
+    of sentence-transformers). family: the kind of model. config: its config.json. pooling: "" if neither the user nor the
+    folder names one. own_pooling: the folder's pooling, mean if it names none. normalize: whether embeddings are scaled to
+    length 1. max_tokens: the folder's limit, None if it names none. lower_case_first: sentence-transformers' own
+    `do_lower_case`, which lower-cases before the tokenizer. use: named prompts and the similarity function, kept unchanged.
+    weights: the weight file, None if it is missing.
     """
 
     folder: Path
@@ -48,17 +49,17 @@ class EncoderFolder:
 
     @property
     def own_max_tokens(self) -> int:
-        """What the folder of a sentence encoder says; PLAIN_MAX_TOKENS for a plain BERT, which says its positions at most."""
+        """The limit of a sentence encoder's folder; PLAIN_MAX_TOKENS for a plain BERT, which names at most its positions."""
         return self.max_tokens if self.max_tokens and not self.is_plain else PLAIN_MAX_TOKENS
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing in the folder speaks of sentences."""
+        """Whether this is a plain BERT: no file of a sentence encoder is in the folder."""
         return not any((self.folder / name).is_file() for name in ("modules.json", "sentence_bert_config.json"))
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that decide what this encoder computes, by their path in the folder: for a run's fingerprint."""
+        """The files that determine what this encoder computes, by their path in the folder, for a run's fingerprint."""
         names = ["config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"]
         names += ["sentence_bert_config.json", *VOCABULARY_FILES]
         paths = [self.bert / name for name in names]
@@ -68,15 +69,14 @@ class EncoderFolder:
 
 
 def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: bool = False) -> EncoderFolder:
-    """Check that `folder` holds an encoder that `ConnectionBert` can load, reading no weights.
+    """Check that `folder` holds an encoder that `ConnectionBert` can load. Reads no weights.
 
-    pooling: what the user asks for; "" takes what the folder says, mean where it says nothing. without_weights: they may
-    be missing, and then None stands for them.
-    Raises UserMistake with what is missing, or what is there and not supported.
+    pooling: the user's choice; "" means the folder's pooling. without_weights: the weight file may be missing.
+    Raises UserMistake for a missing file and for anything that is not supported.
     """
     folder = Path(folder).resolve()
     if pooling not in ("", *POOLINGS):
-        raise UserMistake(f'The pooling "{pooling}" is none of {", ".join(POOLINGS)}.')
+        raise UserMistake(f'The pooling "{pooling}" is not one of {", ".join(POOLINGS)}.')
     _check_files(folder, without_weights)
     bert, module_pooling, normalize = _read_modules(folder)
     config = read_json(bert / "config.json")
@@ -104,9 +104,9 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
 
 
 def missing_files(bert: Path) -> list[str]:
-    """What a folder lacks of a BERT: nothing, or the names of the files, alternatives joined by "or"."""
-    wanted = [("config.json",), VOCABULARY_FILES[::-1], WEIGHT_FILES]
-    return [" or ".join(names) for names in wanted if not any((bert / name).is_file() for name in names)]
+    """The files of a BERT that a folder lacks; alternatives are joined by "or"."""
+    needed = [("config.json",), VOCABULARY_FILES[::-1], WEIGHT_FILES]
+    return [" or ".join(names) for names in needed if not any((bert / name).is_file() for name in names)]
 
 
 def _check_files(folder: Path, without_weights: bool) -> None:
@@ -119,17 +119,14 @@ def _check_files(folder: Path, without_weights: bool) -> None:
         return
     if folder.is_file():
         raise UserMistake(f"ENCODER is the file {folder}; give the folder that holds config.json, vocab.txt and the weights.")
-    lacks = f"lacks {', '.join(missing)}" if folder.is_dir() else "is not there"
-    hint = ""
     if (folder / "summary.json").is_file() and (folder / "best").is_dir():
-        hint = f" It is the folder of a run; its encoder is {folder / 'best'}."
-    elif not folder.is_dir() and (others := _encoders_in(folder.parent)):
-        hint = f" Beside it there is: {', '.join(others)}."
+        raise UserMistake(f"ENCODER: {folder} is the folder of a run; its encoder is {folder / 'best'}.")
+    problem = f"{bert} lacks" if folder.is_dir() else f"{folder} does not exist; an encoder needs"
+    others = [] if folder.is_dir() else _encoders_in(folder.parent)
+    hint = f" Encoders beside it: {', '.join(others)}." if others else ""
     raise UserMistake(
-        f"ENCODER: {bert if folder.is_dir() else folder} {lacks}.{hint} An encoder's folder holds config.json, "
-        "vocab.txt (or tokenizer.json) and model.safetensors (or pytorch_model.bin). Put these three there by hand, "
-        "downloaded from the model's page, or run `python downloadBert.py all-MiniLM-L6-v2` and set "
-        'ENCODER = "transformers/bert/all-MiniLM-L6-v2".'
+        f"ENCODER: {problem} {', '.join(missing)}.{hint} Put the files there by hand, or run "
+        '`python downloadBert.py all-MiniLM-L6-v2` and set ENCODER = "transformers/bert/all-MiniLM-L6-v2".'
     )
 
 
@@ -138,7 +135,7 @@ def _encoders_in(folder: Path) -> list[str]:
 
 
 def _read_modules(folder: Path) -> tuple[Path, str, bool]:
-    """Where BERT lies, the pooling and whether vectors are normalized, as a sentence-transformers folder says it."""
+    """The folder of BERT's files, the pooling ("" if not named), and whether embeddings are normalised, from modules.json."""
     if not (folder / "modules.json").is_file():
         return folder, "", False
     modules = read_json(folder / "modules.json")
@@ -146,8 +143,8 @@ def _read_modules(folder: Path) -> tuple[Path, str, bool]:
     ours = all(str(module.get("type", "")).startswith("sentence_transformers.") for module in modules)
     if not ours or kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise UserMistake(
-            f"{folder / 'modules.json'} lists the modules {', '.join(kinds)}; this project trains BERT with pooling, and "
-            "Normalize after it, and no other module. Choose an encoder without them."
+            f"{folder / 'modules.json'} lists the modules {', '.join(kinds)}; only BERT, pooling and Normalize are supported. "
+            "Choose another encoder."
         )
     paths = [folder / str(module.get("path", "")) for module in modules]
     if any(folder != path.resolve() and folder not in path.resolve().parents for path in paths):
@@ -177,7 +174,9 @@ def _check_no_prompt(path: Path, config: Mapping[str, Any]) -> None:
     prompts, default = config.get("prompts"), config.get("default_prompt_name")
     prompt = prompts.get(default) if isinstance(prompts, dict) and isinstance(default, str) else None
     if prompt:
-        raise UserMistake(f"{path} puts the prompt {prompt!r} before every sentence, which this project does not.")
+        raise UserMistake(
+            f"{path} puts the prompt {prompt!r} before every sentence, which is not supported. Choose another encoder."
+        )
 
 
 def _max_tokens(bert: Path, sentence_bert: dict[str, Any]) -> int | None:
@@ -197,7 +196,10 @@ def write_description(
     lower_case_first: bool,
     use: Mapping[str, Any],
 ) -> None:
-    """What makes a BERT's folder a sentence encoder's, in the layout that every sentence-transformers since 2 reads."""
+    """Write the files that make a BERT's folder a sentence encoder, in the layout of sentence-transformers 2 and later.
+
+    hidden: the size of the embeddings. The other arguments are the fields of `EncoderFolder`.
+    """
     kinds = ["Transformer", "Pooling"] + ["Normalize"] * normalize
     modules = [
         {

@@ -1,4 +1,4 @@
-"""An encoder in words, and how its tokenizer sees a person's sentences."""
+"""What is printed of an encoder before a run: its size, and how its tokenizer splits the sentences."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 HIGH_UNKNOWN, HIGH_TOKENS_PER_WORD = 0.05, 3.0
-# A word is what stands between blanks; Chinese and Japanese, written without blanks, count by the character.
+# A word is text between blanks. Chinese and Japanese are written without blanks, so each character counts as a word.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
 
 
 def token_text(lengths: np.ndarray, unknown: int, sentences: Sequence[str], cut: int, max_tokens: int) -> str:
-    """How the tokenizer sees distinct sentences: lengths, what is cut, [UNK], tokens a word; with a warning where due.
+    """Statistics of the tokens of S distinct sentences, with a warning if the vocabulary does not fit them.
 
-    lengths: (S,) tokens of each before any is cut, [CLS] and [SEP] included. unknown: how many of the tokens that are kept are
-    [UNK]. cut: sentences cut.
+    lengths: (S,) the tokens of each sentence before it is cut, with [CLS] and [SEP]. unknown: the number of [UNK] tokens among
+    those that are kept. cut: the number of sentences longer than max_tokens. [UNK] stands for a word outside the vocabulary.
     """
     tokens = int(lengths.sum()) - 2 * len(lengths)
     kept = int(np.minimum(lengths, max_tokens).sum()) - 2 * len(lengths)
@@ -40,10 +40,10 @@ def token_text(lengths: np.ndarray, unknown: int, sentences: Sequence[str], cut:
 def _warning(share: float, per_word: float) -> str:
     if share <= HIGH_UNKNOWN and per_word <= HIGH_TOKENS_PER_WORD:
         return ""
-    found = f"{share:.0%} of the tokens are [UNK]" if share > HIGH_UNKNOWN else f"a word takes {per_word:.1f} tokens"
+    symptom = f"{share:.0%} of the tokens are [UNK]" if share > HIGH_UNKNOWN else f"a word takes {per_word:.1f} tokens"
     return (
-        f"\nWarning: {found}: this encoder's vocabulary does not know the language or the words of these sentences. "
-        "An encoder of the language will learn far more (ENCODER)."
+        f"\nWarning: {symptom}: this encoder's vocabulary does not fit the language or the words of these sentences. "
+        "Set ENCODER to an encoder of this language for a better result."
     )
 
 
@@ -57,7 +57,7 @@ def encoder_name(folder: Path) -> str:
 
 
 def encoder_text(encoder: ConnectionBert) -> str:
-    """What an encoder is, in words: "6 layers, hidden size 384, 22.7 M parameters, mean pooling"."""
+    """The size of an encoder: "6 layers, hidden size 384, 22.7 M parameters, mean pooling"."""
     bert = encoder.bert.config
     return (
         f"{bert.num_hidden_layers} layers, hidden size {bert.hidden_size}, "

@@ -1,4 +1,4 @@
-"""The vocabulary files of an encoder's folder → its tokenizer, which gives the tokens that the model was trained on."""
+"""Loads the tokenizer of an encoder's folder, with the normalisation that the model was trained with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connection import UserMistake
 from connection.disk.json_file import read_json
 from connection.encoder.folder import EncoderFolder
 
-# What BertTokenizer calls the settings of the BertNormalizer in a tokenizer.json.
+# BertTokenizer's argument → the field of BertNormalizer in tokenizer.json.
 _NORMALIZER = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
@@ -23,7 +23,10 @@ _NORMALIZER = {
 
 
 def load_tokenizer(folder: EncoderFolder, config: PretrainedConfig) -> Tokenizer:
-    """The folder's WordPiece tokenizer, normalizing as its files say or, where they do not, as its vocabulary needs."""
+    """The folder's WordPiece tokenizer. Its normalisation is taken from the files, or else derived from the vocabulary.
+
+    Raises UserMistake for a vocabulary that is damaged, is not BERT's, or does not match config.json.
+    """
     try:
         vocabulary = _read_vocabulary(folder)
         tokenizer = AutoTokenizer.from_pretrained(
@@ -33,18 +36,18 @@ def load_tokenizer(folder: EncoderFolder, config: PretrainedConfig) -> Tokenizer
     except UserMistake:
         raise
     except Exception as error:
-        raise UserMistake(f"{folder.bert}: its vocabulary cannot be read ({error}). Fetch its files again.") from error
+        raise UserMistake(f"{folder.bert}: its vocabulary cannot be read ({error}). Download its files again.") from error
     special = (tokenizer.cls_token, tokenizer.sep_token, tokenizer.unk_token)
     if not isinstance(model, tokenizers.models.WordPiece) or not set(special) <= set(vocabulary):
         raise UserMistake(
-            f"{folder.bert}: its vocabulary is not BERT's: WordPiece with [CLS], [SEP] and [UNK] is expected, and this is "
-            f"{type(model).__name__} of {len(vocabulary):,} pieces. The files belong to different models or are damaged."
+            f"{folder.bert}: its vocabulary is not BERT's: WordPiece with [CLS], [SEP] and [UNK] is expected, but this is "
+            f"{type(model).__name__} with {len(vocabulary):,} pieces. The files are damaged or belong to different models."
         )
     largest = max(tokenizer.get_vocab().values())
     if largest >= config.vocab_size:
         raise UserMistake(
-            f"{folder.bert}: the vocabulary has a piece number {largest}, but the weights are for "
-            f"{config.vocab_size} pieces (config.json). The files belong to different models."
+            f"{folder.bert}: the vocabulary has a piece number {largest}, but the weights are for {config.vocab_size} pieces "
+            "(config.json). The files belong to different models."
         )
     if folder.lower_case_first:
         backend = tokenizer.backend_tokenizer
@@ -62,9 +65,9 @@ def _read_vocabulary(folder: EncoderFolder) -> list[str]:
 
 
 def _normalization(folder: EncoderFolder, vocabulary: list[str]) -> dict[str, Any]:
-    """Arguments for BertTokenizer, which lower-cases whatever the files are for unless it is told.
+    """The normalisation arguments for BertTokenizer, whose default is to lower-case whatever the files say.
 
-    tokenizer_config.json comes first, then the normalizer in tokenizer.json, and last the vocabulary.
+    Taken from tokenizer_config.json, else from the normalizer in tokenizer.json, else from the vocabulary.
     """
     normalizer = read_json(folder.bert / "tokenizer.json", missing={}).get("normalizer") or {}
     stated = {}
@@ -76,10 +79,10 @@ def _normalization(folder: EncoderFolder, vocabulary: list[str]) -> dict[str, An
 
 
 def is_cased(vocabulary: list[str]) -> bool:
-    """Whether a vocabulary keeps case: any ordinary piece with an upper-case letter or a Hangul syllable says so.
+    """Whether a vocabulary is cased: it has an ordinary piece with an upper-case letter or a Hangul syllable.
 
-    An uncased BERT lower-cases and strips accents, which also takes Hangul syllables apart. Upper case is what has a
-    lower case: bert-base-uncased itself holds ℝ, which has none.
+    An uncased BERT lower-cases and strips accents, which also decomposes Hangul syllables. A letter is upper case if it has
+    a lower case: bert-base-uncased contains ℝ, which has none.
 
     >>> is_cased(["[UNK]", "the", "ℝ"]), is_cased(["[UNK]", "The"]), is_cased(["[UNK]", "한국"])
     (False, True, True)

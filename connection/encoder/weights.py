@@ -1,4 +1,4 @@
-"""The configuration and weights of an encoder's folder → a model of its family, each checked, nothing made up."""
+"""Loads the configuration and weights of an encoder's folder into a model. Every weight must be in the file."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 def load_config(folder: EncoderFolder) -> PretrainedConfig:
-    """The folder's config.json, by the fields that say what its family computes. Raises UserMistake where it does not fit."""
+    """transformers' configuration for the folder's config.json. Raises UserMistake if no model can be made of it."""
     try:
         config = folder.family.make_config(folder.config)
         _make_model(folder, config, pooler=True)
-    except Exception as error:  # transformers, huggingface_hub and torch each have their own
+    except Exception as error:  # transformers, huggingface_hub and torch raise different ones
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserMistake(f"{folder.bert / 'config.json'} describes no BERT: {reason}. Fetch the file again.") from error
+        raise UserMistake(f"{folder.bert / 'config.json'} does not describe a BERT: {reason}. Download it again.") from error
     return config
 
 
 def _make_model(folder: EncoderFolder, config: PretrainedConfig, *, pooler: bool) -> BertModel:
-    """The family's model without memory for its weights.
+    """The family's model on torch's "meta" device, which allocates no memory for weights.
 
-    A signal that strikes while torch enters or leaves its mode for that comes out as torch's own error; it is put right here.
+    torch turns a signal received while it enters or leaves that device into an error of its own; this raises `Stopped` again.
     """
     try:
         with torch.device("meta"):
@@ -48,7 +48,7 @@ def _make_model(folder: EncoderFolder, config: PretrainedConfig, *, pooler: bool
 
 
 def weights_bytes(folder: EncoderFolder) -> int:
-    """What the encoder's weights take as float32, whatever type its file has, and without its heads. Reads none of them."""
+    """Size of the encoder's weights in float32, in bytes, without heads. Reads no weights."""
     assert folder.weights is not None
     if folder.weights.suffix != ".safetensors":
         return sum(4 * weight.numel() for weight in _make_model(folder, load_config(folder), pooler=True).parameters())
@@ -58,15 +58,18 @@ def weights_bytes(folder: EncoderFolder) -> int:
 
 
 def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: str) -> BertModel:
-    """The family's model with every weight from the folder, in float32. attention: a name among those of transformers."""
-    assert folder.weights is not None  # only a folder that is being downloaded is inspected without them
-    given = _read_weights(folder.weights)
-    names = folder.family.weight_names(list(given))  # theirs → ours
-    ours = sorted(names.values())
-    twice = [name for name, next_name in itertools.pairwise(ours) if name == next_name]
+    """The family's model with the weights of the folder, in float32. attention: transformers' name of an attention function.
+
+    Raises UserMistake if a weight is missing, unknown, of another shape, or not finite.
+    """
+    assert folder.weights is not None  # only downloadBert.py inspects a folder without weights
+    tensors = _read_weights(folder.weights)
+    names = folder.family.weight_names(list(tensors))  # name in the file → name in the model
+    sorted_names = sorted(names.values())
+    twice = [name for name, next_name in itertools.pairwise(sorted_names) if name == next_name]
     if twice:
-        raise UserMistake(f"{folder.weights} holds {twice[0]} under two names. Fetch the file again.")
-    weights = {name: given[theirs] for theirs, name in names.items()}
+        raise UserMistake(f"{folder.weights} holds {twice[0]} under two names. Download the file again.")
+    weights = {name: tensors[file_name] for file_name, name in names.items()}
     config._attn_implementation = attention
     model = _make_model(folder, config, pooler=any(name.startswith("pooler.") for name in weights))
     _check_weights(folder, weights, dict(model.named_parameters()))
@@ -74,44 +77,46 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: st
     folder.family.fill_buffers(model)
     model.load_state_dict(weights, strict=True)
     if pooler := getattr(model, "pooler", None):
-        pooler.requires_grad_(False)  # kept and saved, but no pooling uses it: it never has a gradient
+        pooler.requires_grad_(False)  # saved with the rest, but no pooling uses it, so it never has a gradient
     return model
 
 
 @contextlib.contextmanager
 def _named_as_damaged(path: Path) -> Iterator[None]:
-    """Their errors advise to load what is refused."""
+    """Replace the errors of torch and safetensors, which advise unsafe loading, by a UserMistake."""
     try:
         yield
     except Exception as error:
-        raise UserMistake(f"{path} cannot be read as weights: it is damaged, or more than weights. Fetch it again.") from error
+        raise UserMistake(
+            f"{path} cannot be read as weights: it is damaged or contains more than weights. Download it again."
+        ) from error
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     with _named_as_damaged(path):
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)  # tensors by name, and no code
+        weights = torch.load(path, map_location="cpu", weights_only=True)  # loads tensors, runs no code
     if not isinstance(weights, dict) or not all(
         isinstance(x, Tensor) and x.layout is torch.strided and isinstance(name, str) for name, x in weights.items()
     ):
-        raise UserMistake(f"{path} is no table of weights by name, as BERT's are. Fetch the file again.")
+        raise UserMistake(f"{path} does not contain the weights of a BERT by name. Download the file again.")
     return weights
 
 
-def _check_weights(folder: EncoderFolder, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """Raise UserMistake unless the names and shapes are those wanted and every number is finite in float32."""
-    missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
+def _check_weights(folder: EncoderFolder, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise UserMistake unless names and shapes are as expected and every value is finite in float32."""
+    missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    misshapen = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
     if missing:
-        problem = f"lacks {len(missing)} of {len(wanted)} weights, {missing[0]} among them"
+        problem = f"lacks {len(missing)} of {len(expected)} weights, such as {missing[0]}"
     elif unknown:
-        problem = f"holds {len(unknown)} weights that BERT does not have, {unknown[0]} among them"
-    elif shapes:
-        name = shapes[0]
-        problem = f"has {name} of shape {tuple(given[name].shape)} where config.json says {tuple(wanted[name].shape)}"
+        problem = f"has {len(unknown)} weights that are not BERT's, such as {unknown[0]}"
+    elif misshapen:
+        name = misshapen[0]
+        problem = f"has {name} of shape {tuple(weights[name].shape)} where config.json says {tuple(expected[name].shape)}"
     else:
-        odd = [name for name, x in given.items() if not x.is_floating_point() or not x.float().isfinite().all()]
-        problem = f"has numbers in {odd[0]} that are not finite, or whole numbers" if odd else ""
+        invalid = [name for name, x in weights.items() if not x.is_floating_point() or not x.float().isfinite().all()]
+        problem = f"has values in {invalid[0]} that are not finite or not floating point" if invalid else ""
     if problem:
-        raise UserMistake(f"{folder.weights} {problem}. The files belong to different models or are damaged; fetch them again.")
+        raise UserMistake(f"{folder.weights} {problem}. The files are damaged or of different models; download them again.")

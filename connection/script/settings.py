@@ -133,20 +133,20 @@ def _make_parser(
     return parser
 
 
-def _from_text(name: str, kind: Kind, given: Any) -> Any:
+def _from_text(name: str, kind: Kind, argument: Any) -> Any:
     """Convert the text of a flag to the type of its constant. Raises UserMistake for text that is not such a value."""
     if kind.type is bool:
-        return given
+        return argument
     try:
         if kind.type is tuple:
-            return tuple(_shortest_number(float(text)) for text in given)
+            return tuple(_shortest_number(float(text)) for text in argument)
         if kind.type in (int, float):
-            return kind.type(given)
+            return kind.type(argument)
     except (ValueError, OverflowError):
         expected = {int: "a whole number", float: "a number", tuple: "two numbers"}[kind.type]
-        shown = " ".join(given) if kind.type is tuple else given
+        shown = " ".join(argument) if kind.type is tuple else argument
         raise UserMistake(f'{flag_of(name)} "{shown}" is not {expected}.') from None
-    return "\t" if name == "SEPARATOR" and given == "\\t" else given
+    return "\t" if name == "SEPARATOR" and argument == "\\t" else argument
 
 
 def _shortest_number(value: float) -> float | int:
@@ -206,17 +206,17 @@ def read_settings(
     script = Path(script).resolve()
     constants = read_constants(script.read_text(encoding="utf-8-sig"), kinds)
     parser = _make_parser(script, constants, kinds, values, (values.get("__doc__") or "").strip())
-    given, unknown = parser.parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
+    overrides, unknown = parser.parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
     if unknown:
         flags = [text for action in parser._actions for text in action.option_strings]
         near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; --help lists them."
         raise UserMistake(f'There is no flag "{unknown[0]}"{hint}')
-    settings = Settings(flagged=frozenset(vars(given)))
+    settings = Settings(flagged=frozenset(vars(overrides)))
     for constant in constants:
         name = constant.name
-        flagged = name in given
-        value = _from_text(name, kinds[name], getattr(given, name)) if flagged else values[name]
+        flagged = name in overrides
+        value = _from_text(name, kinds[name], getattr(overrides, name)) if flagged else values[name]
         where = flag_of(name) if flagged else f"{name} (at the top of {script.name})"
         setattr(settings, name, _checked(kinds[name], value, Path.cwd() if flagged else script.parent, where))
     return settings

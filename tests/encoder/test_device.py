@@ -60,7 +60,7 @@ def test_the_cpu_encodes_about_a_cache_full_at_a_time_and_a_card_more(
 )
 def test_memory_that_is_used_up_is_one_sentence(error: Exception) -> None:
     with (
-        pytest.raises(UserMistake, match=r"too little memory on cpu: make BATCH_SIZE \(16\) or MAX_TOKENS \(128\) smaller"),
+        pytest.raises(UserMistake, match=r"Out of memory on cpu: reduce BATCH_SIZE \(16\) or MAX_TOKENS \(128\)"),
         memory_errors_named(torch.device("cpu"), BATCH_SIZE=16, MAX_TOKENS=128),
     ):
         raise error
@@ -133,6 +133,6 @@ def test_memory_that_is_used_up_while_loading_is_one_sentence(
         files = [f"--{name}-file={path}" for name, path in pairs_files.items()]
         runs = [[*files, f"--output={tmp_path / 'run'}"]]
     for more in runs:
-        with pytest.raises(UserMistake, match=r"too little memory on cpu: make BATCH_SIZE \(8\)"):
+        with pytest.raises(UserMistake, match=r"Out of memory on cpu: reduce BATCH_SIZE \(8\)"):
             main([*flags, *more])
     assert not (tmp_path / "run").exists() and not (tmp_path / "x.csv").exists()

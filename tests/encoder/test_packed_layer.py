@@ -274,7 +274,7 @@ def test_training_some_rows_gives_the_weights_of_training_all(tiny_encoder: Path
     assert list(expected) == list(found)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     words = encoder.bert.embeddings.word_embeddings
-    assert isinstance(words, TrainedRows) and len(words.rows) == 15 and len(words.rest) == len(words.place) - 15 > 0
+    assert isinstance(words, TrainedRows) and len(words.rows) == 15 and len(words.rest) == len(words.row_of) - 15 > 0
 
 
 def test_a_padding_token_in_a_text_has_no_gradient_whatever_is_trained(tiny_encoder: Path) -> None:

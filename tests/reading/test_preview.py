@@ -37,7 +37,7 @@ def test_tokens_by_hand() -> None:
     text = token_text(np.array([4, 6, 8]), 1, ["a b", "c d e f", "g h i 猫犬 j"], cut=1, max_tokens=8)
     assert "median 6, 95 % have at most 8, the longest 8; 1 of 3 sentences are cut (MAX_TOKENS 8)" in text
     assert "1.0 tokens a word; [UNK]: 8.3 % of them." in text  # 猫 and 犬 are words
-    assert "Warning: 8% of the tokens are [UNK]: this encoder's vocabulary does not know" in text
+    assert "Warning: 8% of the tokens are [UNK]: this encoder's vocabulary does not fit" in text
     assert "Warning" not in token_text(np.array([4, 6, 8]), 0, ["a b", "c d e f", "g"], 0, 8)
     assert "Warning: a word takes 6.0 tokens" in token_text(np.array([8]), 0, ["세종대왕"], 0, 8)
 

@@ -19,7 +19,7 @@ def table_column(browser: Any, place: int) -> list[str]:
 
 
 def test_nothing_is_fetched_and_nothing_goes_wrong(opened: Any, run_folder: Path) -> None:
-    assert opened.execute_script("return Object.keys(Chart.instances).length") == 10
+    assert opened.execute_script("return Object.keys(Chart.instances).length") == 11
     page = (run_folder / "report.html").as_uri()
     messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
     sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]

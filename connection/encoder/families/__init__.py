@@ -1,7 +1,7 @@
-"""The families of encoders that can be trained, one file each. To add one: its file here, and its line in FAMILIES.
+"""The families of encoders that can be trained, one module each. To add one, add its module here and a line to FAMILIES.
 
-A family's file has FAMILY, an object with what `bert.py` has: a class that inherits from it says only what is different.
-This file imports neither torch nor transformers, so that a folder can be checked before they are loaded.
+The module of a family has FAMILY, an instance of `Bert` in `bert.py` or of a subclass that overrides what differs.
+This package imports neither torch nor transformers, so that a folder can be checked before they are loaded.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FAMILIES = {
 
 
 def family_of(config: Mapping[str, Any], path: Path) -> Bert:
-    """The family that a config.json names, BERT where it names none. Raises UserMistake for one that cannot be trained."""
+    """The family named in a config.json; BERT if it names none. Raises UserMistake for a family that is not supported."""
     name = config.get("model_type", "bert")
     if name not in FAMILIES:
-        raise UserMistake(f'{path}: the model is a "{name}", no BERT; this project trains {", ".join(FAMILIES)} encoders.')
+        raise UserMistake(f'{path}: the model type is "{name}"; only {", ".join(FAMILIES)} is supported.')
     return importlib.import_module(FAMILIES[name]).FAMILY

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al., 2018), and what a family of encoders is."""
+"""BERT (Devlin et al., 2018), and the interface of a family of encoders."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 class Bert:
-    """What this project must know of a family: its configuration, its weights' names, its embeddings.
+    """What differs between families: the configuration, the names of the weights, the embeddings.
 
-    Its layers are BERT's own: `connection/encoder/packed/` computes them, once `embed` has given the first states.
-    So in annotations `BertModel` is the model of any family: its parts bear the same names.
+    The layers of every family are BERT's and are computed by `connection/encoder/packed/` from the output of `embed`. In
+    annotations, `BertModel` therefore stands for the model of any family: its modules have the same names.
     """
 
     config_class, model_class = "BertConfig", "BertModel"  # of transformers
     word_embeddings = "embeddings.word_embeddings"  # the module's name in the model
-    prefix = "bert."  # before every name of a checkpoint that was published with its heads
-    heads = ("cls.", "classifier.", "qa_outputs.")  # what it was trained with, or for: no part of an encoder
+    prefix = "bert."  # of every weight's name in checkpoints that were published with heads
+    heads = ("cls.", "classifier.", "qa_outputs.")  # output layers of pre-training or of a task; not part of an encoder
     buffers = ("embeddings.position_ids", "embeddings.token_type_ids")
-    # What a config.json may set: what the model computes. Not how it answers, nor what code runs.
+    # The fields of config.json that are used: those that determine what the model computes. Others are ignored.
     config_fields = frozenset(
         """
         vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob
         attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps pad_token_id
         """.split()
     )
-    sizes: Mapping[str, int] = {  # whole numbers from 1 to these
+    sizes: Mapping[str, int] = {  # whole numbers from 1 to the limit
         "vocab_size": 10_000_000,
         "hidden_size": 65_536,
         "num_hidden_layers": 1_000,
@@ -41,14 +41,14 @@ class Bert:
         "max_position_embeddings": 1_000_000,
         "type_vocab_size": 1_024,
     }
-    fractions: Mapping[str, tuple[float, float]] = {  # numbers from … to …
+    fractions: Mapping[str, tuple[float, float]] = {  # numbers from the first limit to the second
         "hidden_dropout_prob": (0, 0.99),
         "attention_probs_dropout_prob": (0, 0.99),
-        "layer_norm_eps": (1e-20, 0.01),  # with 0, a row of equal numbers has no finite gradient
+        "layer_norm_eps": (1e-20, 0.01),  # with 0, the gradient of a row of equal values is not finite
     }
 
     def check_config(self, config: Mapping[str, Any], path: Path) -> None:
-        """Raise UserMistake where a config.json describes what cannot be trained; neither torch nor weights are needed."""
+        """Raise UserMistake if a config.json describes a model that cannot be trained. Needs neither torch nor the weights."""
         if config.get("is_decoder") or config.get("add_cross_attention"):
             raise UserMistake(f"{path}: this BERT is a decoder; an encoder is needed.")
         if config.get("position_embedding_type", "absolute") != "absolute":
@@ -62,23 +62,23 @@ class Bert:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise UserMistake(f'{path}: "{name}" is {value!r}; a number from {low:g} to {high:g} is expected.')
         if config.get("hidden_size", 768) % config.get("num_attention_heads", 12):
-            raise UserMistake(f'{path}: "hidden_size" is no multiple of "num_attention_heads".')
+            raise UserMistake(f'{path}: "hidden_size" is not a multiple of "num_attention_heads".')
 
     def make_config(self, config: Mapping[str, Any]) -> PretrainedConfig:
-        """transformers' configuration, of the fields of a config.json that say what the model computes."""
+        """transformers' configuration, from the `config_fields` of a config.json."""
         import transformers
 
         known = {name: value for name, value in config.items() if name in self.config_fields}
         return getattr(transformers, self.config_class)(**known, use_cache=False)
 
     def make_model(self, config: PretrainedConfig, *, pooler: bool) -> BertModel:
-        """transformers' model, its weights not yet those of any file."""
+        """transformers' model, before weights are loaded. pooler: with BERT's pooler layer."""
         import transformers
 
         return getattr(transformers, self.model_class)(config, add_pooling_layer=pooler)
 
     def fill_buffers(self, model: BertModel) -> None:
-        """Give a model that was made on the device `meta` what is neither in its weight file nor a weight."""
+        """Fill the buffers of a model that was made on the "meta" device. They are not in the weight file."""
         import torch
 
         positions = torch.arange(model.config.max_position_embeddings)[None]
@@ -86,30 +86,33 @@ class Bert:
         model.embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
 
     def weight_names(self, names: Sequence[str]) -> dict[str, str]:
-        """A weight file's tensor names → the model's; heads and position buffers are left out.
+        """The names of a weight file → the names in the model. Heads and buffers are left out.
 
-        Published checkpoints put `bert.` before every name and call a LayerNorm's weight and bias gamma and beta.
+        In published checkpoints, names may start with `bert.`, and LayerNorm's weight and bias may be called gamma and beta.
         """
         prefix = self.prefix if any(name.startswith(self.prefix) for name in names) else ""
         kept = {}
         for name in names:
-            ours = name.removeprefix(prefix)
+            stem = name.removeprefix(prefix)
             is_head = (prefix and not name.startswith(prefix)) or name.startswith(self.heads)
-            if is_head or ours in self.buffers:
+            if is_head or stem in self.buffers:
                 continue
-            kept[name] = ours.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+            kept[name] = stem.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         return kept
 
     def positions(self, positions: Tensor, config: PretrainedConfig) -> Tensor:
-        """Each token's place in its sentence (T,), counting from 0 → its row among the position embeddings."""
+        """The rows of the position embeddings (T,) for the tokens' positions in their sentences (T,), counting from 0."""
         return positions
 
     def most_tokens(self, config: PretrainedConfig) -> int:
-        """The longest sentence that the model has positions for."""
+        """The length of the longest sentence that the model has position embeddings for, in tokens."""
         return config.max_position_embeddings
 
     def embed(self, model: BertModel, input_ids: Tensor, position_ids: Tensor) -> Tensor:
-        """The sum of a token's embeddings, before LayerNorm and dropout. input_ids, position_ids: (T,). Returns (T, H)."""
+        """The sums of word, position and token type embeddings (T, H), before LayerNorm and dropout.
+
+        input_ids, position_ids: (T,).
+        """
         embeddings = model.embeddings
         return (
             embeddings.word_embeddings(input_ids)

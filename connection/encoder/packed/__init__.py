@@ -1,1 +1,1 @@
-"""BERT's layers over packed sentences: sentences laid end to end, without padding."""
+"""BERT's layers over packed sentences. Packed means concatenated without padding."""

@@ -1,4 +1,4 @@
-"""Attention over packed sentences for transformers' own layers, by its interface: on CUDA, on MPS, in bfloat16."""
+"""Attention over packed sentences for transformers' own layers, which run on CUDA, on MPS and in bfloat16."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-PACKED = "connection_packed"  # our attention's name among those of transformers
+PACKED = "connection_packed"  # the name under which transformers knows this attention
 
 
 def packed_attention(
@@ -26,9 +26,9 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention (Vaswani et al., 2017) of each packed sentence within itself.
 
-    query, key, value: (1, heads, T, d). sentence_groups: (length, count) of each run of equally long sentences; a run
-    is one batch without padding, so no mask is needed. Its parts are made contiguous: torch 2.11 on MPS gave wrong values for
-    others (pytorch issue 181133). Returns (1, T, heads, d), and no attention weights.
+    query, key, value: (1, heads, T, d). sentence_groups: (length, count) of each run of equally long sentences. A run is one
+    batch without padding, so no mask is needed. Its tensors are made contiguous, because torch 2.11 on MPS computes wrong
+    values for others (pytorch issue 181133). Returns (1, T, heads, d), and None for the attention weights.
     """
     attended, start = [], 0
     for length, count in sentence_groups:

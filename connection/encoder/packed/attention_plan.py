@@ -1,6 +1,6 @@
-"""Which packed sentences attention computes together: equal lengths always, near lengths where padding costs less.
+"""Groups packed sentences for attention: equal lengths always, similar lengths if padding costs less than another group.
 
-Only attention pads sentences: everything else of BERT works on the packed row as it is.
+Only attention pads sentences; the other operations of BERT work on the packed row.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# What another group costs, in products of two tokens: some operations on a few small matrices, whatever their size.
+# The fixed cost of a group, in the unit of n · L² below: its operations have an overhead whatever the size of its matrices.
 GROUP_COST = 2000
 
 
 @dataclass(frozen=True)
 class Group:
-    """`count` sentences padded to `length` tokens: rows `start` to `stop` of the gathered (P · heads, d).
+    """`count` sentences padded to `length` tokens: rows `start` to `stop` of the gathered rows (P · heads, d).
 
-    bias: (count · heads, 1, length), 0 and −∞ where a key is padding; an empty stand-in where there is none.
+    bias: (count · heads, 1, length), −∞ where a key is padding, else 0; a single 0 if the group has no padding.
     """
 
     start: int
@@ -32,19 +32,19 @@ class Group:
     bias: Tensor
 
     def block(self, rows: Tensor) -> Tensor:
-        """The group's part (count · heads, length, d) of gathered rows (P · heads, d)."""
+        """The group's view (count · heads, length, d) of gathered rows (P · heads, d)."""
         return rows[self.start : self.stop].view(-1, self.length, rows.shape[1])
 
 
 def choose_groups(groups: list[tuple[int, int]], group_cost: int) -> list[list[tuple[int, int]]]:
-    """Runs of (length, count), sorted by length, → the same runs put together so that attention costs least.
+    """Merge runs of (length, count), sorted by length, into the groups of least total cost.
 
-    A group of n sentences, the longest of L tokens, costs n · L² + group_cost. Dynamic programme over where groups end.
+    A group of n sentences whose longest has L tokens costs n · L² + group_cost. Solved by dynamic programming.
 
     >>> choose_groups([(3, 10), (4, 10), (40, 10)], group_cost=2000)
     [[(3, 10), (4, 10)], [(40, 10)]]
     """
-    best = [(0, 0)]  # of the first i runs: the least cost, and where its last group begins
+    best = [(0, 0)]  # for the first i runs: the least cost, and the start of the last group
     for end in range(1, len(groups) + 1):
         length, count, options = groups[end - 1][0], 0, []
         for begin in range(end - 1, -1, -1):
@@ -61,12 +61,12 @@ def choose_groups(groups: list[tuple[int, int]], group_cost: int) -> list[list[t
 
 
 class AttentionPlan:
-    """How the heads of a packed row (T, H) are laid out for attention, and back.
+    """The layout of a packed row (T, H) for attention, and the way back.
 
-    gather: (T, H) → (P · heads, d), group after group, in each (count, heads, length, d); P counts padding too.
-    scatter: the way back, from rows that `new_rows` made. padding: the gathered rows that stand for no token. scale: 1 / √d.
-    The T tokens stand at the beginning of `filled` rows, the rest belong to no sentence and come back as 0. is_trained:
-    whether a backward will follow.
+    gather: (T, H) → (P · heads, d), one group after the other, each as (count, heads, length, d). P counts padding too.
+    scatter: the inverse, for rows made by `new_rows`. padding: the indices of gathered rows that are padding. scale: 1 / √d.
+    The T tokens are the first of `filled` rows; the others belong to no sentence, and scatter returns 0 for them.
+    is_trained: whether a backward pass will follow.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class AttentionPlan:
         self.groups: list[Group] = []
         rows, paddings, token, start = [], [], 0, 0
         for runs in choose_groups(groups, GROUP_COST):
-            lengths = np.repeat(*np.array(runs).T)  # (count,)
+            lengths = np.repeat(*np.array(runs).T)  # (count,) [(3, 2), (4, 1)] → [3, 3, 4]
             count, length = len(lengths), int(lengths[-1])
             first = token + np.cumsum(lengths) - lengths  # (count,) each sentence's first token
-            places = np.arange(length)
-            is_padding = places >= lengths[:, None]  # (count, length)
-            tokens = np.minimum(first[:, None] + places, (first + lengths - 1)[:, None])
+            positions = np.arange(length)
+            is_padding = positions >= lengths[:, None]  # (count, length)
+            tokens = np.minimum(first[:, None] + positions, (first + lengths - 1)[:, None])
             rows.append((tokens[:, None] * heads + np.arange(heads)[:, None]).ravel())  # (count · heads · length,)
             paddings.append(np.repeat(is_padding[:, None], heads, axis=1).ravel())
             stop = start + len(rows[-1])
@@ -93,7 +93,7 @@ class AttentionPlan:
             token, start = token + int(lengths.sum()), stop
         padding = np.concatenate(paddings)
         gathered = np.concatenate(rows)
-        back = np.full(filled * heads, len(gathered), dtype=np.int64)  # one row more than there are: 0
+        back = np.full(filled * heads, len(gathered), dtype=np.int64)  # the index of the extra row of 0
         back[gathered[~padding]] = np.flatnonzero(~padding)
         self._gathered, self._back = torch.from_numpy(gathered), torch.from_numpy(back)
         self.padding = torch.from_numpy(np.flatnonzero(padding))
@@ -102,10 +102,10 @@ class AttentionPlan:
         return states.reshape(-1, self.dimension).index_select(0, self._gathered)
 
     def new_rows(self, rows: Tensor) -> Tensor:
-        """Room for what attention makes of gathered rows, and one row of 0 behind it."""
-        made = rows.new_empty(len(rows) + 1, self.dimension)
-        made[-1] = 0
-        return made
+        """An uninitialised tensor like the gathered rows, with an extra row of 0 at the end."""
+        output = rows.new_empty(len(rows) + 1, self.dimension)
+        output[-1] = 0
+        return output
 
     def scatter(self, rows: Tensor) -> Tensor:
         return rows.index_select(0, self._back).view(-1, self.heads * self.dimension)

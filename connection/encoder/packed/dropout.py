@@ -1,4 +1,4 @@
-"""Dropout masks of a whole step, drawn at once."""
+"""Draws the dropout masks of a whole step at once."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _LEVELS = 1 << 16
 
 @dataclass(frozen=True)
 class Mask:
-    """Which numbers a dropout keeps, and what they are multiplied by: 1 / (1 − p). kept: bool, a quarter of float32."""
+    """A dropout mask. kept: bool, which values are kept (a quarter of float32's memory). scale: their factor, 1 / (1 − p)."""
 
     kept: Tensor
     scale: float
 
     def factors(self) -> Tensor:
-        """0 or `scale`, float32: made anew each time that they are needed, forward and backward, rather than kept."""
+        """0 or `scale`, as float32. Computed again in the backward pass, to save memory."""
         return self.kept.to(torch.float32).mul_(self.scale)
 
 
 def draw_masks(shapes: Sequence[Sequence[int]], probability: float) -> list[Mask]:
-    """A mask of each shape, which drops with `probability`. From torch's generator.
+    """A mask of each shape, which drops values with `probability`. Uses torch's random generator.
 
-    Srivastava et al., 2014, scaled in training. A random number has 16 bits: the probability is rounded to a multiple of
-    2⁻¹⁶ (0.1 to 0.100006), and the masks keep the mean for the rounded one. Four numbers come out of one draw; with torch's
-    own Bernoulli numbers a training step is 1.1 times as long (benchmarks/leave_one_out.py).
+    Inverted dropout (Srivastava et al., 2014). Random numbers have 16 bits, so the probability is rounded to a multiple of
+    2⁻¹⁶ (0.1 to 0.100006); the scale is that of the rounded probability and keeps the mean. One 64-bit draw gives four
+    numbers. With torch's Bernoulli numbers, a training step takes 1.1 times as long (benchmarks/leave_one_out.py).
     """
     sizes = [prod(shape) for shape in shapes]
     dropped = round(probability * _LEVELS)

@@ -1,4 +1,4 @@
-"""A model's forward over packed sentences, its layers computed by `layer.py`; the weights stay its own."""
+"""A model's forward pass over packed sentences on the CPU. Layers are computed by `layer.py` with the model's own weights."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def runs_by_hand(bert: BertModel) -> bool:
-    """Whether the layers written by hand apply: CPU, no autocast, exact gelu, and modules that are the plain ones.
+    """Whether the layers written by hand apply: on the CPU, without autocast, with exact gelu and unmodified modules.
 
-    An adapter, weights of 8 bits or a hook would be passed over: then transformers' own layers compute.
+    They would ignore adapters, quantised weights and hooks. A model with any of these runs transformers' own layers.
     """
     on_cpu = bert.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return on_cpu and bert.config.hidden_act == "gelu" and all(map(_is_plain, _layers(bert)))
@@ -49,26 +49,26 @@ def _is_plain(layer: BertLayer) -> bool:
 
 
 def _layers(bert: BertModel) -> Iterable[BertLayer]:
-    return cast("Iterable[BertLayer]", bert.encoder.layer)  # a ModuleList does not say of what
+    return cast("Iterable[BertLayer]", bert.encoder.layer)  # ModuleList is not generic
 
 
 def row_count(tokens: int) -> int:
-    """How many rows are computed for a packed row of so many tokens: filled up where that makes products faster."""
+    """The number of rows computed for a packed row of `tokens`: rounded up if products run by oneDNN."""
     return filled_up(tokens) if has_onednn() else tokens
 
 
 def packed_states(bert: BertModel, embedded: Tensor, groups: list[tuple[int, int]]) -> Tensor:
-    """The last layer's token states (T, H), as `bert` itself computes them; with dropout if `bert` is in training.
+    """The token states of the last layer (T, H), equal to those of `bert` itself; with dropout if `bert` is in training mode.
 
-    embedded: (T, H), the sums of embeddings as the family's `embed` gives them. groups: (length, count) of each run of
-    equally long sentences, in packed order.
+    embedded: (T, H), the sums of embeddings from the family's `embed`. groups: (length, count) of each run of equally long
+    sentences, in packed order.
     """
     config = bert.config
     heads, tokens = config.num_attention_heads, len(embedded)
     filled = row_count(tokens)
     plan = AttentionPlan(groups, heads, config.hidden_size // heads, filled, bert.dtype)
     embedding_mask, masks = _masks(bert, plan, filled) if bert.training else (None, [None] * config.num_hidden_layers)
-    states = F.pad(bert.embeddings.LayerNorm(embedded), (0, 0, 0, filled - tokens))  # (T and what fills it up, H)
+    states = F.pad(bert.embeddings.LayerNorm(embedded), (0, 0, 0, filled - tokens))  # (filled, H)
     if embedding_mask is not None:
         states = states * embedding_mask.factors()
     for layer, mask in zip(_layers(bert), masks, strict=True):

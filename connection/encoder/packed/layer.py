@@ -1,8 +1,8 @@
-"""One layer of BERT over packed sentences, its forward and its backward written by hand.
+"""One layer of BERT over packed sentences, with forward and backward passes written by hand, for the CPU.
 
-The same mathematics as transformers' BertLayer, for training and inference on the CPU: the tokens of a packed row, each
-product by `products.py`, few and large operations, and no more kept for the backward than it needs. What it computes and its
-gradients are compared with BertModel in tests/encoder/test_packed_layer.py.
+The mathematics is that of transformers' BertLayer. It is faster because it computes no padding, uses few and large
+operations with the products of `products.py`, and saves only what the backward pass needs. Outputs and gradients are
+compared with BertModel in tests/encoder/test_packed_layer.py.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 @dataclass(frozen=True)
 class LayerMasks:
-    """A layer's dropout: of attention, a group of the plan each (count · heads, length, length); of the two dense outputs,
-    (T, H) each."""
+    """The dropout masks of a layer.
+
+    attention: one per group of the plan, (count · heads, length, length). attended, output: of the two dense outputs, (T, H).
+    """
 
     attention: list[Mask]
     attended: Mask
@@ -32,8 +34,11 @@ class LayerMasks:
 
 
 class PackedLayer(torch.autograd.Function):
-    """states (T, H) → states (T, H) of one layer. weights: query, key, value, attention's dense, its LayerNorm, the
-    intermediate dense, the output dense, its LayerNorm; weight and bias of each."""
+    """states (T, H) → states (T, H) of one layer.
+
+    weights: weight and bias of query, key, value, attention's dense and LayerNorm, the intermediate dense, the output's dense
+    and LayerNorm, in this order.
+    """
 
     @staticmethod
     def forward(
@@ -94,7 +99,7 @@ def _add(states: Tensor, dense: Tensor, mask: Mask | None) -> Tensor:
 def _attend(
     plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor, masks: LayerMasks | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """Scaled dot-product attention (Vaswani et al., 2017), group by group: context (P · heads, d), and probabilities."""
+    """Scaled dot-product attention (Vaswani et al., 2017) of each group: the context (P · heads, d) and the probabilities."""
     context, probabilities = plan.new_rows(query), []
     for number, group in enumerate(plan.groups):
         q, k, v = (group.block(x) for x in (query, key, value))  # (count · heads, length, d)
@@ -106,7 +111,7 @@ def _attend(
 
 
 def _attend_only(plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The same context by torch's own attention, which keeps no probabilities: memory stays small for long sentences."""
+    """The same context by torch's own attention, which stores no probabilities and needs less memory for long sentences."""
     context = plan.new_rows(query)
     for group in plan.groups:
         q, k, v = (group.block(x).unflatten(0, (group.count, -1)) for x in (query, key, value))  # (count, heads, length, d)
@@ -124,7 +129,7 @@ def _attend_backward(
     masks: LayerMasks | None,
     gradient: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of query, key and value, (P · heads, d) each; gradient: of the context, 0 where there is padding."""
+    """The gradients of query, key and value, (P · heads, d) each. gradient: that of the context, 0 for padding."""
     d_query, d_key, d_value = (plan.new_rows(query) for _ in range(3))
     for number, group in enumerate(plan.groups):
         q, k, v, g = (group.block(x) for x in (query, key, value, gradient))

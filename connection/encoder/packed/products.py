@@ -1,9 +1,9 @@
-"""Matrix products of a linear layer: its output and both of its gradients, by oneDNN where torch has it on this processor.
+"""The matrix products of a linear layer (its output and both gradients), by oneDNN where that is faster.
 
-torch multiplies float32 matrices with MKL, which on AMD processors leaves half of the vector unit unused; oneDNN, which
-comes along in the same torch, does not (benchmarks/README.md has the figures). torch hands it the products of convolutions
-and of its own compiler; we ask for the latter's operator. Where it is missing, or the numbers are not float32 on a
-processor, torch's own products are taken: the same mathematics, other rounding.
+torch multiplies float32 matrices with MKL, which uses only half of the vector unit of AMD CPUs. oneDNN, part of the same
+torch, uses all of it (figures in benchmarks/README.md). torch itself uses oneDNN for convolutions and in its compiler; this
+module calls the compiler's operator. If that is missing, and for tensors other than float32 on the CPU, torch's own product
+is used, which rounds differently.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
-    """The gradient (T, K) of a linear layer's input; gradient: of its output, (T, N). weight: (N, K)."""
+    """The gradient (T, K) of a linear layer's input. gradient: that of its output, (T, N). weight: (N, K)."""
     return linear(gradient, weight.t())
 
 
 def weight_gradient(gradient: Tensor, states: Tensor) -> Tensor:
-    """The gradient (N, K) of a linear layer's weight; gradient: of its output, (T, N). states: its input, (T, K)."""
+    """The gradient (N, K) of a linear layer's weight. gradient: that of its output, (T, N). states: its input, (T, K)."""
     return linear(gradient.t(), states.t())
 
 
 def filled_up(tokens: int) -> int:
-    """To how many rows a packed row of `tokens` is filled up: a multiple of 32, of more where there are more than 1,024.
+    """Round the length of a packed row up to a multiple of 32; from 1,024 tokens on, of a larger power of two.
 
-    oneDNN prepares code for every new shape and keeps it, 1.3 MB each (benchmarks/README.md): with a few sizes it soon has all.
+    oneDNN compiles code for every new shape and keeps it, 1.3 MB each (benchmarks/README.md). Rounding limits the shapes.
 
     >>> [filled_up(tokens) for tokens in (1, 64, 65, 1025, 5000)]
     [32, 64, 96, 1088, 5120]
@@ -46,9 +46,9 @@ def filled_up(tokens: int) -> int:
 
 @functools.cache
 def has_onednn() -> bool:
-    """Whether this torch has oneDNN's linear layer, and it agrees with torch's own product, transposed inputs too.
+    """Whether torch has oneDNN's linear operator, and its results are those of torch's own product, for transposed inputs too.
 
-    Only where there is AVX-512: with AVX2 alone oneDNN was faster in some products and slower in others.
+    Only with AVX-512. With AVX2 alone, oneDNN was faster for some shapes and slower for others.
     """
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():
         return False
@@ -56,7 +56,7 @@ def has_onednn() -> bool:
     try:
         plain = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
         turned = torch.ops.mkldnn._linear_pointwise(left.t(), right.new_ones(2, 7).t().contiguous().t(), None, "none", [], "")
-    except (AttributeError, RuntimeError):  # the operator is torch's own affair: a later one may call it otherwise
+    except (AttributeError, RuntimeError):  # a private operator, which another version of torch may rename
         return False
     expected = [left @ right.t(), left.t() @ right.new_ones(7, 2)]
     return all(torch.allclose(*pair, atol=1e-6) for pair in zip((plain, turned), expected, strict=True))
