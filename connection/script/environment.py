@@ -12,7 +12,7 @@ from connection import UserMistake
 
 CGROUPS = Path("/sys/fs/cgroup")
 # OpenMP threads that wait for each other spin this many times before they sleep. With the default, a step takes up to twice as
-# long while another process keeps the cores busy; on idle cores there is no difference.
+# long while another process keeps the cores busy; on idle cores there is no difference (benchmarks/beside_other_work.py).
 SPINS = "1000"
 BLOCK_MILLISECONDS = "1"  # the same limit for the OpenMP library of torch on macOS and Windows
 
