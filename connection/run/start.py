@@ -68,7 +68,7 @@ def decide(
         )
     if complete and not changes and not start_over:
         return Decision.DONE
-    if not complete and not start_over:
+    if not complete and not start_over and not _was_finished(output):
         check_writable(output)
         return Decision.CONTINUE
     for constant, paths in files.items():
@@ -91,6 +91,14 @@ def tidy_finished(settings: Settings) -> None:
         return
     with writing(folder):
         Checkpoints(folder, {}).delete_all()
+
+
+def _was_finished(output: Path) -> bool:
+    """Whether a run that lacks a part of its result had all of it once: its checkpoints are deleted, so it cannot resume, and
+    starting again in its place would overwrite best/."""
+    checkpoints = output / "checkpoints"
+    has_any = checkpoints.is_dir() and any(checkpoints.iterdir())
+    return not has_any and isinstance(parse_json(output / "summary.json"), dict)
 
 
 def is_complete(output: Path, description: Mapping[str, Any]) -> bool:

@@ -185,6 +185,17 @@ def test_a_finished_run_deletes_its_checkpoints_and_a_later_start_finishes_it(ru
     assert (other / "summary.json").is_file() and not (other / "checkpoints").exists()
 
 
+def test_a_finished_run_that_lost_a_part_is_set_aside_and_never_overwritten(run: Run, capsys: pytest.CaptureFixture) -> None:
+    """Without its checkpoints it cannot resume; to start again in its place would replace best/."""
+    output = run("--epochs=1", "--no-keep-checkpoints")
+    weights = sha256(output / "best" / "model.safetensors")
+    (output / "predictions-dev.csv").unlink()
+    run("--epochs=1", "--no-keep-checkpoints")
+    assert f"The earlier run in {output} is now in {output}-1" in capsys.readouterr().out
+    assert sha256(Path(f"{output}-1") / "best" / "model.safetensors") == weights
+    assert (output / "predictions-dev.csv").is_file()
+
+
 def test_an_unfinished_run_of_the_version_before_goes_on(run: Run, result: Callable, capsys: pytest.CaptureFixture) -> None:
     output = run("--epochs=2")
     golden = result(output)

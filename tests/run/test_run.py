@@ -90,6 +90,7 @@ def test_what_a_start_does(
 def test_a_run_that_lacks_a_part_or_whose_summary_is_cut_is_not_complete(tmp_path: Path, data: Path, name: str) -> None:
     leave(tmp_path / "run", describe(data), complete=True)
     (tmp_path / "run" / name).write_bytes(b"")
+    (tmp_path / "run" / "checkpoints" / "step-00000001").mkdir(parents=True)  # it can resume
     assert decide(tmp_path / "run", describe(data), {}, start_over=False) is Decision.CONTINUE
 
 
