@@ -141,7 +141,7 @@ def test_lost_lines_of_metrics_are_told(snapshots: list[Path], train: Train, cap
     output = snapshots[4]
     (output / "metrics.jsonl").unlink()
     train(output.name, checkpoints_per_epoch=1000)
-    assert f"{output / 'metrics.jsonl'} holds 0 of the 5 steps before" in capsys.readouterr().out
+    assert f"{output / 'metrics.jsonl'} has 0 of the 5 steps so far" in capsys.readouterr().out
 
 
 def test_a_kill_between_the_two_renames_of_best_is_mended(
