@@ -86,7 +86,7 @@ THREADS = 0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Score a file, or one pair. Returns 0; raises UserMistake with a sentence for the person."""
+    """Score a file, or one pair. Returns 0; raises UserMistake with a message for the user."""
     check_python()
     settings = read_settings(__file__, globals(), SCORING_KINDS, arguments)
     check_packages()
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check_encoder(folder: Path) -> None:
-    """Raise UserMistake unless the folder holds an encoder; what people name instead of best/ gets its own sentence."""
+    """Raise UserMistake unless the folder holds an encoder. If it is the folder of a run, the message names best/."""
     from connection.encoder.folder import inspect_encoder
 
     if not folder.exists():
@@ -132,7 +132,7 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 
 
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
-    """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears whole or not at all."""
+    """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears complete or not at all."""
     from connection.disk.claim import claimed
     from connection.script.interruption import stoppable
     from connection.use.survey import open_rows, survey
@@ -140,9 +140,9 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
     check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
     layout = read_layout(settings)
     rows = open_rows(settings.PAIRS_FILE, layout)
-    found = survey(rows, has_scores=rows.layout.score is not None)
-    print(f"{found.pairs:,} pairs from {settings.PAIRS_FILE}")
-    from connection.encoder.device import memory_errors_named  # only now: torch takes seconds to load
+    surveyed = survey(rows, has_scores=rows.layout.score is not None)
+    print(f"{surveyed.pairs:,} pairs from {settings.PAIRS_FILE}")
+    from connection.encoder.device import memory_errors_named  # not earlier: it imports torch, which takes seconds
 
     encoder = load(settings)
     if calibration is None:
@@ -152,13 +152,13 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
         claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"),
         memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE),
     ):
-        write_scores(settings, encoder, rows.layout, found, calibration)
+        write_scores(settings, encoder, rows.layout, surveyed, calibration)
 
 
 def write_scores(
-    settings: Settings, encoder: ConnectionBert, layout: Layout, found: Survey, calibration: Calibration | None
+    settings: Settings, encoder: ConnectionBert, layout: Layout, surveyed: Survey, calibration: Calibration | None
 ) -> None:
-    """Encode, write, and tell how far the similarities agree with the scores, where there are some."""
+    """Encode the pairs, write OUTPUT_FILE and, if there are scores, print metrics of the similarities against them."""
     import numpy as np
 
     from connection.disk import durable
@@ -166,12 +166,12 @@ def write_scores(
     from connection.reading.rows import PairRows
     from connection.use.scoring import PairScorer, metrics_text, scored_csv
 
-    scorer = PairScorer(encoder, found, settings.BATCH_SIZE, settings.PRECISION)
+    scorer = PairScorer(encoder, surveyed, settings.BATCH_SIZE, settings.PRECISION)
     similarities: list[np.ndarray] = []
     output = settings.OUTPUT_FILE
 
     def pieces() -> Iterator[bytes]:
-        for text in scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, found, calibration, similarities):
+        for text in scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, surveyed, calibration, similarities):
             yield text.encode()
         if output.exists():
             print(f"{output} existed and is now {set_aside(output)}.")
@@ -179,27 +179,27 @@ def write_scores(
     with durable.writing(output):
         durable.make_folder(output.parent)
         durable.replace_file(output, pieces())
-    if found.scores is not None:
-        print(metrics_text(np.concatenate(similarities), found.scores, layout, calibration))
+    if surveyed.scores is not None:
+        print(metrics_text(np.concatenate(similarities), surveyed.scores, layout, calibration))
     print(f"Scores: {output}")
 
 
 def check_output(output: Path, pairs: Path) -> None:
-    """Raise UserMistake, before anything is read, where OUTPUT_FILE cannot be written or would lose what is read."""
+    """Raise UserMistake, before anything is read, if OUTPUT_FILE cannot be written or is PAIRS_FILE."""
     from connection.disk.files import check_writable
 
     if output.is_dir():
         raise UserMistake(f"OUTPUT_FILE: {output} is a folder; name a file that ends in .csv.")
     if output.exists() and pairs.exists() and output.samefile(pairs):
-        raise UserMistake(f"OUTPUT_FILE is PAIRS_FILE, {pairs}: name another file.")
+        raise UserMistake(f"OUTPUT_FILE and PAIRS_FILE are the same file, {pairs}. Name another OUTPUT_FILE.")
     nearest = next(folder for folder in output.parents if folder.exists())
     if not nearest.is_dir():
-        raise UserMistake(f"OUTPUT_FILE: {nearest} is a file, no folder; name another place.")
+        raise UserMistake(f"OUTPUT_FILE: {nearest} is a file, not a folder; name another OUTPUT_FILE.")
     check_writable(nearest)
 
 
 def read_layout(settings: Settings) -> Layout:
-    """How PAIRS_FILE is to be read."""
+    """The layout of PAIRS_FILE. Raises UserMistake if columns are given partly by number and partly by name."""
     from connection.reading.layout import Layout
 
     sentences = (settings.SENTENCE1_COLUMN, settings.SENTENCE2_COLUMN)

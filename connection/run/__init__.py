@@ -1,1 +1,1 @@
-"""Layer 5: the folder of a run: begin, resume, done or refuse; what it leaves for people."""
+"""Layer 5: the folder of a run: begin, resume, done or refuse; the files of its result."""

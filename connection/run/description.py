@@ -1,8 +1,8 @@
-"""What makes a run what it is, as settings.json holds it; and what differs between two such descriptions.
+"""Describes a run in settings.json (constants, versions, checksums), and compares two descriptions.
 
-Runs are compared by effective values: what a constant that was left to the program ("" or 0) came to is recorded beside it. An
-upgrade makes no other run of an old one: a constant that an older settings.json lacks counts as what that version did
-(ABSENT), and one that stands at its version's default on both sides counts as unchanged.
+Runs are compared by effective values: where a constant is "" or 0 (automatic), the value that was used is recorded too. An
+upgrade does not make an old run differ: a constant that an older settings.json lacks counts as that version's behaviour
+(ABSENT), and a constant at its own version's default on both sides counts as unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from connection.script.settings import Settings
 
 MADE_BY = "bertFineTuningWithConnectionData"
 FORMAT = 2  # 1: without "effective" and "defaults"
-HARMLESS = {  # may differ between two starts of one run
+HARMLESS = {  # may change when a run is resumed
     "OUTPUT",
     "DEVICE",
     "THREADS",
@@ -30,7 +30,7 @@ HARMLESS = {  # may differ between two starts of one run
     "TENSORBOARD",
     "START_OVER",
 }
-BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by what the files hold, not by where they are
+BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by the contents of the files, not by their paths
 # The defaults of the version that wrote format 1.
 DEFAULTS_OF_FORMAT_1 = {
     "POOLING": "",
@@ -56,7 +56,7 @@ DEFAULTS_OF_FORMAT_1 = {
     "PATIENCE": 0,
     "PRECISION": "float32",
 }
-# What versions did that had no such constant, where that is not the default of today.
+# The behaviour of versions that lacked a constant, where it differs from today's default.
 ABSENT: dict[str, Any] = {}
 
 
@@ -68,9 +68,9 @@ def describe_run(
 ) -> dict[str, Any]:
     """The contents of settings.json.
 
-    constants: as JSON values. effective: what those came to that were left to the program. defaults: the constants as this
-    version ships them. files: for each constant that names files, those files by a name; none where the constant is "".
-    Raises UserMistake for a file that cannot be read.
+    constants: as JSON values. effective: the values used for automatic constants. defaults: the constants as this version
+    ships them. files: for each constant that names files, a label and the path of each; none if the constant is "".
+    Raises UserMistake if a file cannot be read.
     """
     packages = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
     versions = {package: importlib.metadata.version(package) for package in packages}
@@ -86,7 +86,7 @@ def describe_run(
 
 
 def read_description(output: Path) -> dict[str, Any] | None:
-    """The settings.json of the run in OUTPUT, of this version or an older one; None where there is no run of ours."""
+    """The settings.json of the run in OUTPUT, by this or an older version; None if there is no run of this project."""
     description = parse_json(output / "settings.json")
     if not isinstance(description, dict) or description.get("made_by") != MADE_BY:
         return None
@@ -97,7 +97,7 @@ def read_description(output: Path) -> dict[str, Any] | None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Each constant or file that makes another run of it, in words; empty where the two are the same run."""
+    """The constants and files that differ, one text each; empty if both describe the same run."""
     changes = []
     for name in sorted(before["constants"].keys() | now["constants"].keys()):
         if name in BY_CONTENT or name in HARMLESS or _is_default_in_both(name, before, now):
@@ -114,7 +114,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _effective(name: str, record: Mapping[str, Any], now: Mapping[str, Any]) -> Any:
-    """What a constant came to in a run. Where that run left it to the program and did not record it: what it comes to now."""
+    """The value that a run used for a constant. If it was automatic and not recorded, the value that would be used now."""
     value = _recorded(name, record, now)
     if value in ("", 0) and type(value) is not bool:
         return record["effective"].get(name, now["effective"].get(name, value))
@@ -122,14 +122,14 @@ def _effective(name: str, record: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 
 def _recorded(name: str, record: Mapping[str, Any], now: Mapping[str, Any]) -> Any:
-    """A constant as it stood; of a run that did not know it, what that version did."""
+    """A constant's recorded value; if the run's version lacked the constant, the behaviour of that version."""
     if name in record["constants"]:
         return record["constants"][name]
     return ABSENT.get(name, now["defaults"].get(name))
 
 
 def _is_default_in_both(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a constant stands at its own version's default in both. One that a version did not know stood at none there."""
+    """Whether a constant has its own version's default in both. False if a version lacked the constant."""
     return all(
         name in record["constants"] and name in record["defaults"] and record["constants"][name] == record["defaults"][name]
         for record in (before, now)
@@ -137,9 +137,9 @@ def _is_default_in_both(name: str, before: Mapping[str, Any], now: Mapping[str, 
 
 
 def keep_recorded(settings: Settings, defaults: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Give constants that are left at their default the value that an unfinished run of another version was begun with.
+    """Give constants at their default the value that an unfinished run of another version began with.
 
-    before: that run's description. Returns (the default of today, the value taken) of each constant that was changed.
+    before: that run's description. Returns (today's default, value of the run) for each constant that was changed.
     """
     now = {"constants": settings.as_json(), "defaults": defaults, "effective": {}}
     changed = {}
@@ -154,7 +154,7 @@ def keep_recorded(settings: Settings, defaults: Mapping[str, Any], before: Mappi
 
 
 def fingerprints(description: Mapping[str, Any]) -> dict[str, str]:
-    """What a checkpoint must have in common with the run that goes on from it: hexadecimal, of constants, data and encoder."""
+    """Hexadecimal digests of constants, data and encoder; a run resumes only from a checkpoint with the same ones."""
     compared = {name: value for name, value in description["constants"].items() if name not in HARMLESS | BY_CONTENT}
     sums = {name: sorted(files.values()) for name, files in description["sha256"].items()}
     parts = {"constants": compared, "encoder": sums.pop("ENCODER", []), "data": sums}

@@ -1,4 +1,4 @@
-"""The folder of a run, and what is written into it.
+"""The folder of a run, and the files in it.
 
     settings.json  metrics.jsonl  summary.json  best/  checkpoints/  predictions-dev.csv  predictions-test.csv  report.html
 
@@ -24,13 +24,13 @@ from connection.run.tensorboard_events import EventFiles
 
 
 class Run:
-    """A run's folder, open for writing. Each file appears whole or not at all; metrics.jsonl grows line by line."""
+    """A run's folder, open for writing. Files appear complete or not at all; only metrics.jsonl grows line by line."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any], checkpoints: Checkpoints, *, tensorboard: bool = False):
-        """Make the folder and write settings.json, or tidy up what a run before this one left.
+        """Create the folder and settings.json, or clean up after an interrupted start.
 
-        folder: not there, empty, or of an unfinished run. checkpoints: their `newest` is where the run goes on, with
-        metrics.jsonl cut back to its step; where it is None the run begins. tensorboard: whether to write events too.
+        folder: absent, empty, or of an unfinished run. checkpoints: the run resumes from their `newest`, and metrics.jsonl
+        is cut back to its step; None begins a new run. tensorboard: whether to write event files too.
         """
         self.folder, self.description, self.checkpoints = folder, description, checkpoints
         with writing(folder):
@@ -50,12 +50,12 @@ class Run:
                 self._events.add(record)
 
     def sync_log(self) -> None:
-        """Have every line so far on the disk: before a checkpoint that comes after them."""
+        """Sync metrics.jsonl to the disk; call it before a checkpoint is written."""
         with writing(self._metrics.path):
             self._metrics.sync()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # each line was written when it was logged
+        with contextlib.suppress(OSError):  # every line is already written
             self._metrics.close()
             if self._events:
                 self._events.close()
@@ -64,7 +64,7 @@ class Run:
         self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
     def write_table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A CSV file that a spreadsheet can open without running anything."""
+        """Write a CSV file that is safe to open in a spreadsheet: no cell runs as a formula."""
         text = io.StringIO(newline="")
         write_csv(text, header, rows)
         self.write_text(name, text.getvalue())
@@ -78,7 +78,7 @@ class Run:
         return self.folder / "best"
 
     def keep_best(self, save: Callable[[Path], None]) -> None:
-        """Let `save` write a folder, and put it in the place of best/ once it is whole."""
+        """Replace best/ by the folder that `save` writes, once it is complete."""
         new, old = self.folder / ".best.new", self.folder / ".best.old"
         with writing(self.best):
             durable.remove(new)
@@ -96,18 +96,18 @@ class Run:
             durable.remove(old)
 
     def _tidy(self) -> None:
-        """Mend what a kill left between the two renames of best/, and delete what it left half written."""
-        durable.remove(self.folder / "summary.json")  # of a run that lost another part: it would tell that all is there
+        """Restore best/ if a kill came between its two renames, and delete incomplete files and folders."""
+        durable.remove(self.folder / "summary.json")  # an old one would mark this unfinished run as complete
         new, old = self.folder / ".best.new", self.folder / ".best.old"
         if old.exists() and not self.best.exists():
             durable.move(old, self.best)
-        for litter in (new, old, *self.folder.glob(".*.tmp"), self.folder / TRIAL):
-            durable.remove(litter)
+        for path in (new, old, *self.folder.glob(".*.tmp"), self.folder / TRIAL):
+            durable.remove(path)
         self.checkpoints.sweep()
 
 
 def _metrics_until(path: Path, step: int | None) -> bytes:
-    """The lines of metrics.jsonl up to a step, as they are; none for None. The last line of a killed run may be cut."""
+    """The lines of metrics.jsonl up to a step, unchanged; none if it is None. A kill may have cut off the last line."""
     if step is None:
         return b""
     kept, steps = [], 0
@@ -117,5 +117,5 @@ def _metrics_until(path: Path, step: int | None) -> bytes:
             kept.append(line)
             steps += "split" not in record
     if steps != step:
-        print(f"{path} holds {steps:,} of the {step:,} steps before: the others are lost, the weights are not.")
+        print(f"{path} has {steps:,} of the {step:,} steps so far. The other lines are lost; the weights are not affected.")
     return b"".join(kept)

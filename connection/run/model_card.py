@@ -1,4 +1,4 @@
-"""best/README.md: what this encoder is, how it was trained, its figures and the lines that use it. No sentence of the data."""
+"""Writes best/README.md, the model card: origin, figures, constants and usage. It contains no sentence of the data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Files: {files}. Versions: {versions}.
 
 ## Use
 
-Copy the folder wherever you like; `best` below stands for its path.
+The folder can be copied anywhere; replace `best` below by its path.
 
 ```python
 from ConnectionBert import ConnectionBert
@@ -60,7 +60,7 @@ embeddings = model.encode(["A kitten is asleep.", "The small cat sleeps."])
 print(model.similarity(embeddings[0], embeddings[1]))
 ```
 
-A whole file, or one pair:
+Score a file, or one pair:
 
 ```
 python bertScoringWithConnectionData.py --encoder best --pairs-file pairs.csv --output-file scores.csv
@@ -68,15 +68,15 @@ python bertScoringWithConnectionData.py --encoder best --sentence1 "A kitten is 
 ```
 {calibration}"""
 _CALIBRATION = """
-`calibration.json` turns a similarity into a score from {low:g} to {high:g}: an isotonic regression fitted on dev.
+`calibration.json` maps a similarity to a score from {low:g} to {high:g}, by an isotonic regression fitted on dev.
 """
 
 
 def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str, Any], *, calibrated: bool) -> str:
     """The text of best/README.md.
 
-    model: layers, size and pooling in words, as `preview.encoder_text`. description: what
-    settings.json holds. summary: what summary.json holds.
+    model: layers, size and pooling as text, from `preview.encoder_text`. description: the contents of settings.json.
+    summary: the contents of summary.json. calibrated: whether best/ has a calibration.
     """
     constants, versions = description["constants"], description["versions"]
     low, high = constants["SCORE_RANGE"]
@@ -91,7 +91,7 @@ def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str,
         train=summary["pairs"]["train"],
         steps=summary["steps"],
         best="these are the last weights" if best_step is None else f"these are the weights after step {best_step:,}",
-        aside="; test was kept aside" if summary["after"]["test"] else "; there was no test",
+        aside="; test was used for the final figures only" if summary["after"]["test"] else "; there was no test set",
         constants="\n".join(f"| {name} | {constants[name]} |" for name in _TRAINING),
         files=", ".join(files),
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
@@ -100,13 +100,13 @@ def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str,
 
 
 def _name(path: str) -> str:
-    """The last part of a path: where a person keeps their files is nobody's business."""
+    """The last part of a path; the folders above it are private."""
     return Path(path).name
 
 
 def _figures(name: str, summary: Mapping[str, Any]) -> str:
-    shown = [_figure(summary[when][name], metric) for metric in ("spearman", "pearson") for when in ("before", "after")]
-    return f"| {name} | {summary['pairs'][name]:,} | {' | '.join(shown)} |"
+    figures = [_figure(summary[when][name], metric) for metric in ("spearman", "pearson") for when in ("before", "after")]
+    return f"| {name} | {summary['pairs'][name]:,} | {' | '.join(figures)} |"
 
 
 def _figure(metrics: Mapping[str, Any], metric: str) -> str:

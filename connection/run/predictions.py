@@ -1,4 +1,4 @@
-"""The files of predictions: the person's own columns, and the similarities before and after training."""
+"""Rows of the predictions files: the user's columns, and the similarities before and after training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from connection.reading.pairs import Pairs
 def prediction_rows(pairs: Pairs, before: np.ndarray, after: np.ndarray) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a predictions file: the user's columns, then predicted_before and predicted_after.
 
-    before, after: similarities (n,). A column of these names that the file had already is replaced.
+    before, after: similarities (n,). Columns of the file that already have these names are replaced.
     """
     added = {"predicted_before": before, "predicted_after": after}
-    kept = [place for place, name in enumerate(pairs.columns) if name not in added]
-    header = [pairs.columns[place] for place in kept] + list(added)
+    kept = [column for column, name in enumerate(pairs.columns) if name not in added]
+    header = [pairs.columns[column] for column in kept] + list(added)
     rows = [
-        [cells[place] for place in kept] + [f"{value:.9g}" for value in predicted]
+        [cells[column] for column in kept] + [f"{value:.9g}" for value in predicted]
         for cells, *predicted in zip(pairs.cells, before, after, strict=True)
     ]
     return header, rows

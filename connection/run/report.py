@@ -1,4 +1,4 @@
-"""report.html of a run: its curves, points and worst pairs on one page."""
+"""Writes report.html of a run: curves, scatter plots and worst pairs on one page."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SCRIPTS = ("report.js", "facts.js", "charts.js", "points.js", "histograms.js", "
 
 
 def write_report(folder: Path, summary: Mapping[str, Any] | None = None) -> None:
-    """Write report.html into a run's folder, finished or not; what goes wrong is told in one line and ends nothing.
+    """Write report.html into the folder of a run, finished or not. On an error it prints one line and does not raise.
 
-    summary: what summary.json will hold, where it is not written yet.
+    summary: the future contents of summary.json, if it is not written yet.
     """
     try:
         durable.replace_file(folder / REPORT, [report_page(report_data(folder, summary)).encode()])
-    except Exception as error:  # a report is never worth a run
+    except Exception as error:  # a failed report must not end a run
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"{REPORT} could not be made: {reason}")
 
 
 def report_page(data: Mapping[str, Any]) -> str:
-    """The whole page, as text, for what `report_data` returned."""
+    """The HTML page. data: the result of `report_data`."""
     return make_page("report.html", "report.css", SCRIPTS, data)

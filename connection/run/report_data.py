@@ -1,8 +1,7 @@
-"""A run's folder → what its report shows, as plain JSON values: curves, points, the worst pairs, where the time went.
+"""Collects the data of a run's report as JSON values: curves, points, worst pairs, times.
 
-Reads `settings.json` and, as far as they are there, `metrics.jsonl`, `summary.json`, the predictions and the tokenizer in
-`best/`: so a report can be made of any run, finished or stopped, at any time. Knows nothing of how it looks
-(`connection/run/report.py`).
+Reads `settings.json` and, if present, `metrics.jsonl`, `summary.json`, the predictions and the tokenizer in `best/`. So any
+run, finished or stopped, can have a report. The page itself is made by `connection/run/report.py`.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from connection.reading.pairs import Pairs, read_pairs
 from connection.training.calibration import Calibration
 from connection.training.correlations import average_precision, best_threshold
 
-MOST_POINTS = 2_000  # of a scatter plot; beyond that points only cover each other, and the page grows to megabytes
-MOST_STEPS = 1_000  # of a curve: about the pixels it has
+MOST_POINTS = 2_000  # of a scatter plot; more would overlap and make the page megabytes large
+MOST_STEPS = 1_000  # of a curve: about its width in pixels
 LISTED_PAIRS = 50
 SHOWN_CHARACTERS = {"point": 200, "row": 1_000}  # of a sentence
 HELD_OUT = ("dev", "test")
 WHEN = ("before", "after")
-BIN = 0.05  # of similarity, the width of a bar of a histogram
+BIN = 0.05  # width of a histogram's bars, in similarity
 _LAYOUT = {"sentence1": "SENTENCE1_COLUMN", "sentence2": "SENTENCE2_COLUMN", "score": "SCORE_COLUMN"}
 
 
 def report_data(folder: Path, summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """All that the report of the run in `folder` shows.
+    """The data of the report on the run in `folder`.
 
-    summary: what summary.json will hold, where it is not written yet; None takes the file, or none for a run that stopped.
-    Raises OSError or ValueError (UserMistake is one) where the folder is no run's or a file of it is damaged.
+    summary: the future contents of summary.json, if it is not written yet. None reads the file, if there is one.
+    Raises OSError or ValueError (UserMistake is one) if the folder is not a run's or one of its files is damaged.
     """
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     if summary is None and (folder / "summary.json").is_file():
@@ -63,7 +62,7 @@ def report_data(folder: Path, summary: Mapping[str, Any] | None = None) -> dict[
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl; none where it is not there. A last line that was cut off is left out."""
+    """The records of metrics.jsonl; none if there is no such file. An incomplete last line is left out."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -71,7 +70,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def curve(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Loss and learning rate over the steps, each point the mean of `steps_per_point` steps in a row.
+    """Loss and learning rate over the steps. Each point is the mean of `steps_per_point` successive steps.
 
     >>> curve([{"step": 1, "loss": 0.5, "learning_rate": 0.0}, {"step": 2, "loss": 0.25, "learning_rate": 1.0}])["loss"]
     [0.5, 0.25]
@@ -87,22 +86,22 @@ def curve(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def read_predictions(path: Path, constants: Mapping[str, Any]) -> Pairs:
-    """A predictions file of a run with these constants; the table also has `before` and `after`, the similarities."""
-    # In a file without a header, the columns that a constant numbers bear the constant's name.
+    """Read a predictions file of a run with these constants; the table also has the similarities `before` and `after`."""
+    # If the user's file had no header, its columns are named sentence1, sentence2 and score here.
     columns = {ours: constants[name] if isinstance(constants[name], str) else ours for ours, name in _LAYOUT.items()}
     low, high = constants["SCORE_RANGE"]
     layout = Layout(columns["sentence1"], columns["sentence2"], columns["score"], score_range=(low, high))
     pairs = read_pairs(path, layout, keep_cells=True)
     for name in WHEN:
-        place = pairs.columns.index(f"predicted_{name}")
-        pairs.table[name] = [float(cells[place]) for cells in pairs.cells]
+        column = pairs.columns.index(f"predicted_{name}")
+        pairs.table[name] = [float(cells[column]) for cells in pairs.cells]
     return pairs
 
 
 def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dict[str, Any]:
-    """The points, the fifty most wrong and the fifty most improved pairs of dev or test, and how far predicted scores are off.
+    """The data of dev or test: points, the LISTED_PAIRS most wrong and most improved pairs, and the error of predicted scores.
 
-    `predicted_error` is on the user's scale, of the calibration in best/; None without one.
+    `predicted_error` is the mean error of the calibration in best/, on the user's scale; None without one.
     """
     table = pairs.table
     low, high = constants["SCORE_RANGE"]
@@ -112,14 +111,14 @@ def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dic
     improved = error["before"] - error["after"]
     worst = error["after"].sort_values(ascending=False, kind="stable").index[:LISTED_PAIRS]
     best_improved = improved[improved > 0].sort_values(ascending=False, kind="stable").index[:LISTED_PAIRS]
-    shown = np.unique(np.linspace(0, len(table) - 1, min(MOST_POINTS, len(table))).round().astype(int))
+    plotted = np.unique(np.linspace(0, len(table) - 1, min(MOST_POINTS, len(table))).round().astype(int))
     calibration = Calibration.load(best)
     return {
         "pairs": len(table),
         "predicted_error": _plain((calibration(table["after"].to_numpy()) - table["gold"]).abs().mean())
         if calibration
         else None,
-        "points": _columns(table.iloc[shown], "point"),
+        "points": _columns(table.iloc[plotted], "point"),
         "wrong": _columns(table.loc[worst], "row"),
         "improved": _columns(table.loc[best_improved], "row"),
         "binary": None,
@@ -127,16 +126,17 @@ def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dic
 
 
 def binary_data(tables: Mapping[str, Pairs]) -> dict[str, dict[str, Any]]:
-    """Of dev and test where every score is one of the two ends of SCORE_RANGE: what a yes/no decision by similarity is worth.
+    """Histograms and metrics of a yes/no decision by similarity, for dev and test, before and after training.
 
-    For each set, before and after: the counts of each class in bars of similarity, which share their `edges`, and the metrics.
-    The threshold is chosen on dev and applied to test as well, as one would use it. No set, if any has a score in between.
+    Empty unless every score of all sets is one of the two ends of SCORE_RANGE. Otherwise each set has, for before and after,
+    the counts of both classes in bars between the common `edges`, and the metrics. The threshold is chosen on dev and applied
+    to test.
     """
     if not tables or not all(pairs.table["score"].isin((0.0, 1.0)).all() for pairs in tables.values()):
         return {}
     similarities = {(name, when): pairs.table[when].to_numpy() for name, pairs in tables.items() for when in WHEN}
     edges = _edges(np.concatenate(list(similarities.values())))
-    found: dict[str, dict[str, Any]] = {name: {"edges": edges, "counts": {}, "metrics": {}} for name in tables}
+    binary: dict[str, dict[str, Any]] = {name: {"edges": edges, "counts": {}, "metrics": {}} for name in tables}
     for when in WHEN:
         threshold = None
         for name in tables:  # dev first
@@ -146,28 +146,28 @@ def binary_data(tables: Mapping[str, Pairs]) -> dict[str, dict[str, Any]]:
                 np.histogram(np.clip(values[side & np.isfinite(values)], -1, 1), edges)[0].tolist()
                 for side in (~matches, matches)
             ]
-            found[name]["counts"][when] = classes
-            found[name]["metrics"][when] = _decisions(values, matches, threshold)
-            if name == "dev" and found[name]["metrics"][when]:
-                threshold = found[name]["metrics"][when]["threshold"]
-    return found
+            binary[name]["counts"][when] = classes
+            binary[name]["metrics"][when] = _decisions(values, matches, threshold)
+            if name == "dev" and binary[name]["metrics"][when]:
+                threshold = binary[name]["metrics"][when]["threshold"]
+    return binary
 
 
 def _decisions(similarities: np.ndarray, matches: np.ndarray, threshold: float | None) -> dict[str, Any] | None:
-    """Metrics of "a similarity of threshold or more is a match"; None where not both classes are there.
+    """Metrics of the decision "similarity ≥ threshold means a match"; None unless both classes occur and all is finite.
 
-    threshold: None for the best one of these pairs.
+    threshold: None chooses the best one for these pairs.
     """
     if matches.all() or not matches.any() or not np.isfinite(similarities).all():
         return None
     cut = best_threshold(similarities, matches).threshold if threshold is None else threshold
-    found, above = int((matches & (similarities >= cut)).sum()), int((similarities >= cut).sum())
+    true_positives, positives = int((matches & (similarities >= cut)).sum()), int((similarities >= cut).sum())
     metrics = {
         "average_precision": average_precision(similarities, matches),
         "threshold": cut,
-        "precision": found / above if above else None,
-        "recall": found / int(matches.sum()),
-        "f1": 2 * found / (above + int(matches.sum())),
+        "precision": true_positives / positives if positives else None,
+        "recall": true_positives / int(matches.sum()),
+        "f1": 2 * true_positives / (positives + int(matches.sum())),
     }
     return {name: _plain(value) for name, value in metrics.items()} | {
         "chosen_here": threshold is None,
@@ -177,7 +177,7 @@ def _decisions(similarities: np.ndarray, matches: np.ndarray, threshold: float |
 
 
 def _edges(similarities: np.ndarray) -> list[float]:
-    """The edges of the bars of a histogram from the lowest similarity, or 0, to 1.
+    """The edges of a histogram's bars, from the lowest similarity (or 0, if that is lower) to 1.
 
     >>> _edges(np.array([-0.07, 0.5]))[:4]
     [-0.1, -0.05, 0.0, 0.05]
@@ -187,7 +187,7 @@ def _edges(similarities: np.ndarray) -> list[float]:
 
 
 def count_tokens(best: Path, *sides: Collection[str]) -> list[int | None]:
-    """The tokens of each pair's longer sentence as the encoder sees it, cut and with [CLS] and [SEP]; None if not known."""
+    """The number of tokens of each pair's longer sentence, after cutting, with [CLS] and [SEP]; None if unknown."""
     if not (best / "tokenizer.json").is_file():
         return [None] * len(sides[0])
     tokenizer = tokenizers.Tokenizer.from_file(str(best / "tokenizer.json"))
@@ -199,13 +199,13 @@ def count_tokens(best: Path, *sides: Collection[str]) -> list[int | None]:
 
 
 def _columns(table: Any, kind: str) -> dict[str, list[Any]]:
-    """The rows as lists by column: half the size of a list of objects. Sentences are cut for the page."""
+    """The rows as one list per column, half the size of a list of objects. Sentences are shortened for the page."""
     columns = {name: [_plain(value) for value in table[name]] for name in ("gold", "score", *WHEN, "tokens")}
     return columns | {side: [_cut(text, SHOWN_CHARACTERS[kind]) for text in table[side]] for side in ("sentence1", "sentence2")}
 
 
 def _plain(value: float | None) -> float | None:
-    """Six digits are more than a pixel shows; what is not finite has no place in JSON."""
+    """The value rounded to six digits, more than a plot can show; None if not finite, since JSON has no such number."""
     return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
 
 

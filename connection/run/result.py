@@ -1,4 +1,4 @@
-"""What is written once all is computed; summary.json last, since with it the run is complete."""
+"""Writes the result of a run. summary.json comes last, because it marks the run as complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_result(
 ) -> None:
     """Write predictions, calibration, the model card, the report and summary.json into the run's folder.
 
-    best: the encoder as it lies in best/. before, after: the evaluations of dev and, where there is one, test.
+    best: the encoder loaded from best/. before, after: the evaluations of dev and, if there is one, test.
     """
     run, splits = job.run, job.splits
     for name, evaluation in after.items():

@@ -1,4 +1,4 @@
-"""What a start does with OUTPUT: begin, go on, nothing, or refuse; by comparing this run with the one that is there."""
+"""Decides what a start does with OUTPUT (begin, resume, nothing or refuse), by comparing this run with the one there."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from connection.disk.json_file import parse_json
 from connection.run.description import differences, fingerprints, keep_recorded, read_description
 from connection.script.settings import Settings
 
-LEFTOVERS = {".lock", TRIAL, ".settings.json.tmp"}  # of a start that ended before it wrote anything
+LEFTOVERS = {".lock", TRIAL, ".settings.json.tmp"}  # left by a start that ended before settings.json was written
 
 
 class Decision(enum.Enum):
     """What a start does with OUTPUT."""
 
     BEGIN = "begin"
-    CONTINUE = "go on from the newest checkpoint"
+    CONTINUE = "resume from the newest checkpoint"
     SET_ASIDE = "set the old folder aside, then begin"
     DONE = "nothing to do"
 
 
 def adopt_unfinished(settings: Settings, defaults: Mapping[str, Any]) -> None:
-    """Let an unfinished run in OUTPUT that an older version began go on as it was, though defaults have changed since.
+    """Keep the old defaults for an unfinished run in OUTPUT that an older version began.
 
-    Changes `settings` and prints what it takes from that run. defaults: the constants as this version ships them.
+    Changes `settings`, and prints each value taken from that run. defaults: the constants as this version ships them.
     """
     before = read_description(settings.OUTPUT)
     if settings.START_OVER or before is None or is_complete(settings.OUTPUT, before):
@@ -42,26 +42,24 @@ def adopt_unfinished(settings: Settings, defaults: Mapping[str, Any]) -> None:
 def decide(
     output: Path, description: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]], *, start_over: bool
 ) -> Decision:
-    """What a start does with OUTPUT, which is only looked at. files: what is read, as for `describe_run`.
+    """Decide what a start does with OUTPUT; nothing in it is changed. files: the input files, as for `describe_run`.
 
-    Raises UserMistake for a folder that is no run of ours, or that holds a file to be read, and for an unfinished run
-    with other constants or files.
+    Raises UserMistake if the folder holds other files than a run of this project, or an unfinished run with other constants
+    or input files, or if it would be renamed and holds an input file.
     """
     if output.exists() and not output.is_dir():
-        raise UserMistake(f"OUTPUT: {output} is a file; name a folder that is empty or not there yet.")
+        raise UserMistake(f"OUTPUT: {output} is a file; name a folder that is empty or does not exist.")
     if not output.exists() or not {path.name for path in output.iterdir()} - LEFTOVERS:
         check_writable(output)
         return Decision.BEGIN
     before = read_description(output)
     if before is None:
-        raise UserMistake(
-            f"OUTPUT: {output} holds files but no run of this project. Nothing in it was touched; name another folder."
-        )
+        raise UserMistake(f"OUTPUT: {output} holds files but no run of this project. Name another folder; nothing was changed.")
     changes = differences(before, description)
     complete = is_complete(output, before)
     if changes and not complete and not start_over:
         raise UserMistake(
-            f"OUTPUT: {output} holds an unfinished run, and since it began these have changed:\n"
+            f"OUTPUT: {output} holds an unfinished run, and these have changed since it began:\n"
             + "".join(f"  {change}\n" for change in changes)
             + "Undo the changes to resume that run, name another OUTPUT, or set START_OVER = True (--start-over), "
             "which keeps the old folder under another name."
@@ -73,16 +71,16 @@ def decide(
         return Decision.CONTINUE
     for constant, paths in files.items():
         if any(output in path.parents for path in paths.values()):
-            raise UserMistake(f"OUTPUT: {output} holds what {constant} names, and would be renamed: name another OUTPUT.")
+            raise UserMistake(f"OUTPUT: {output} holds the files of {constant} and would be renamed. Name another OUTPUT.")
     check_writable(output.parent)
     return Decision.SET_ASIDE
 
 
 def tidy_finished(settings: Settings) -> None:
-    """Delete the checkpoints of the finished run in OUTPUT, unless KEEP_CHECKPOINTS says otherwise.
+    """Delete the checkpoints of the finished run in OUTPUT, unless KEEP_CHECKPOINTS is set.
 
-    Called once summary.json is on the disk, and again by each later start, so that a deletion which was cut short is finished.
-    A run of a version that had no such constant keeps them.
+    Called once summary.json is on the disk, and again by every later start, which completes an interrupted deletion.
+    Runs of versions without KEEP_CHECKPOINTS keep them.
     """
     begun = read_description(settings.OUTPUT)
     is_older = begun is None or "KEEP_CHECKPOINTS" not in begun["constants"]
@@ -102,18 +100,18 @@ def _was_finished(output: Path) -> bool:
 
 
 def is_complete(output: Path, description: Mapping[str, Any]) -> bool:
-    """Whether the run's result is there: summary.json is written last, but a copied folder may lack some of the rest."""
+    """Whether the run's result is complete. summary.json is written last, but a copied folder may lack other files."""
     held_out = ["dev"] + ["test"] * bool(description["constants"].get("TEST_FILE"))
-    wanted = ["best/config.json", "best/model.safetensors", *(f"predictions-{name}.csv" for name in held_out)]
-    there = all((output / name).is_file() and (output / name).stat().st_size for name in wanted)
-    return there and isinstance(parse_json(output / "summary.json"), dict)
+    needed = ["best/config.json", "best/model.safetensors", *(f"predictions-{name}.csv" for name in held_out)]
+    present = all((output / name).is_file() and (output / name).stat().st_size for name in needed)
+    return present and isinstance(parse_json(output / "summary.json"), dict)
 
 
 def find_checkpoints(output: Path, description: Mapping[str, Any], decision: Decision) -> Checkpoints:
-    """The run's checkpoints, with the newest that is whole where the run goes on.
+    """The run's checkpoints; if the run is resumed, `newest` is the newest valid one.
 
-    They bear the fingerprints of the settings.json that the run was begun with: by an older version, maybe.
-    Raises UserMistake where there are some and none is whole.
+    They have the fingerprints of the settings.json that the run began with, perhaps of an older version.
+    Raises UserMistake if there are checkpoints and none is valid.
     """
     folder = output / "checkpoints"
     begun = read_description(output) if decision is Decision.CONTINUE else None

@@ -1,4 +1,4 @@
-"""What a finished run tells: the table of its epochs, its figures, summary.json."""
+"""Summarises a finished run: the table of epochs, the figures, summary.json."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ def epoch_table(rows: Sequence[EpochRow]) -> str:
 
 
 def result_text(job: Job, training: Training, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> str:
-    """The table of epochs, before → after of each set, and a warning where training has not helped."""
+    """The table of epochs, each set's figures before → after, and a warning if training has not helped."""
     lines = ["", epoch_table(training.rows), ""]
     gains = _gains(job, before, after)
     lines += [_change_text(name, before[name], after[name], gains[name], training.step) for name in before]
     if any(evaluation.interval for evaluation in before.values()):
         lines.append(WHAT_IT_IS)
     if training.best.step is None:
-        lines.append(f"No evaluation gave a Spearman ({before['dev'].why_undefined()}): best/ holds the last weights.")
+        lines.append(
+            f"Spearman was undefined in every evaluation ({before['dev'].why_undefined()}): best/ holds the last weights."
+        )
     elif training.best.step == 0 and training.step:
-        lines.append("Warning: no evaluation was better than the one before training: best/ holds the weights it began with.")
+        lines.append("Warning: no evaluation was better than the one before training: best/ holds the initial weights.")
     return "\n".join(lines)
 
 
@@ -56,7 +58,7 @@ def _change_text(name: str, before: Evaluation, after: Evaluation, gain: Interva
 
 
 def _gains(job: Job, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> dict[str, Interval | None]:
-    """What training adds to each set's Spearman, 95 %."""
+    """The 95 % interval of each set's change in Spearman."""
     return {
         name: gain_interval(before[name].similarities, after[name].similarities, job.held_out[name].scores) for name in before
     }
@@ -65,7 +67,7 @@ def _gains(job: Job, before: Mapping[str, Evaluation], after: Mapping[str, Evalu
 def summarise(
     job: Job, training: Training, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]
 ) -> dict[str, Any]:
-    """The contents of summary.json; `before` and `after` hold the evaluations of dev and, where there is one, test."""
+    """The contents of summary.json. before, after: the evaluations of dev and, if there is one, test."""
     device = job.encoder.device
     pairs = {name: len(split) for name, split in job.splits.named().items()}
     seconds = training.train_seconds
@@ -98,7 +100,7 @@ def summarise(
 
 
 def speed_text(summary: Mapping[str, Any]) -> str:
-    """Where the time of a run went, from the contents of summary.json."""
+    """Speed and times of a run as text, from the contents of summary.json."""
     rates = [summary[name] for name in ("pairs_per_second", "tokens_per_second")]
     speed = f" ({rates[0]:,.0f} pairs, {rates[1]:,.0f} tokens a second)" if all(rates) else ""
     return (
@@ -110,16 +112,16 @@ def speed_text(summary: Mapping[str, Any]) -> str:
 def _metrics(
     evaluations: Mapping[str, Evaluation], gains: Mapping[str, Interval | None] | None = None
 ) -> dict[str, dict[str, Any] | None]:
-    found: dict[str, dict[str, Any] | None] = {"dev": None, "test": None}
+    by_set: dict[str, dict[str, Any] | None] = {"dev": None, "test": None}
     for name, evaluation in evaluations.items():
         plain = evaluation.as_json()
         metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson")}
-        found[name] = metrics | {"interval": evaluation.interval} | ({"gain": gains[name]} if gains else {})
-    return found
+        by_set[name] = metrics | {"interval": evaluation.interval} | ({"gain": gains[name]} if gains else {})
+    return by_set
 
 
 def _data(job: Job) -> dict[str, Any]:
-    """What the console says of the training pairs, for the report."""
+    """Figures of the training pairs for the report, the same as on the console."""
     labels, counts = count_scores(job.splits.train.table["score"].to_numpy(), job.settings.SCORE_RANGE)
     train = job.train
     return {

@@ -1,4 +1,4 @@
-"""metrics.jsonl as TensorBoard event files, where TENSORBOARD asks for them: `tensorboard --logdir OUTPUT/tensorboard`."""
+"""Writes metrics also as TensorBoard event files, if TENSORBOARD is True: `tensorboard --logdir OUTPUT/tensorboard`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from connection.script.requirements import is_installed, missing_extra
 
 FOLDER = "tensorboard"
-_PLACES = ("step", "epoch", "split")  # where a number belongs, no metric itself
+_NOT_METRICS = ("step", "epoch", "split")
 
 
 def check_tensorboard() -> None:
@@ -19,10 +19,10 @@ def check_tensorboard() -> None:
 
 
 class EventFiles:
-    """A run's event files, in `folder`/tensorboard: a tag a metric, `train/loss`, `dev/spearman` and so on."""
+    """A run's event files, in `folder`/tensorboard. One tag per metric: `train/loss`, `dev/spearman` and so on."""
 
     def __init__(self, folder: Path, step: int | None = None):
-        """step: after which a run goes on; what an earlier start wrote of later steps is no longer shown."""
+        """step: the step after which a run resumes; later steps of an earlier start are hidden. None: a new run."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / FOLDER), flush_secs=10, purge_step=0 if step is None else step + 1)
@@ -31,7 +31,7 @@ class EventFiles:
         """Add the numbers of one line of metrics.jsonl."""
         split = record.get("split", "train")
         for name, value in record.items():
-            if name not in _PLACES and isinstance(value, (int, float)):
+            if name not in _NOT_METRICS and isinstance(value, (int, float)):
                 self._writer.add_scalar(f"{split}/{name}", value, record["step"])
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""Layer 4: how weights move, and how well they do."""
+"""Layer 4: losses, optimizer, schedule, evaluation, checkpoints and resuming of a training."""

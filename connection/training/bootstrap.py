@@ -1,8 +1,8 @@
-"""How far chance alone could move a Spearman correlation: 95 % intervals by bootstrap over the pairs.
+"""95 % confidence intervals of Spearman correlations, by bootstrap over the pairs.
 
-Pairs are drawn with replacement, as many as there are (Efron and Tibshirani, 1993, chapter 13: the percentile interval). A
-resample is a count of each pair. The ranks in it follow from running sums of these counts in sorted order, so that nothing is
-sorted again.
+Each resample draws as many pairs as the set has, with replacement (Efron and Tibshirani, 1993, chapter 13: the percentile
+interval). It is stored as a count for each pair. Ranks are computed from cumulative counts in sorted order, so each array is
+sorted only once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import numpy as np
 
 from connection.randomness import BOOTSTRAP, derive
 
-RESAMPLES, FEWEST_RESAMPLES = 1000, 200  # fewer for sets of more than 20,000 pairs, whose intervals are narrow
-_NUMBERS_AT_ONCE = 2_000_000  # of a block of resamples: resamples times pairs
+RESAMPLES, FEWEST_RESAMPLES = 1000, 200  # sets of more than 20,000 pairs get fewer; their intervals are narrow
+_NUMBERS_AT_ONCE = 2_000_000  # resamples × pairs of a block, which bounds memory
 Interval = tuple[float, float]
 
 
 def spearman_interval(similarities: np.ndarray, scores: np.ndarray) -> Interval | None:
-    """The 95 % interval of the Spearman correlation of two arrays (n,); None where too few resamples have one.
+    """The 95 % interval of the Spearman correlation of two arrays (n,); None if it is undefined in most resamples.
 
     >>> low, high = spearman_interval(np.arange(50.0), np.arange(50.0) + np.resize([0, 9, -9], 50))
     >>> round(low, 2), round(high, 2)
@@ -27,13 +27,16 @@ def spearman_interval(similarities: np.ndarray, scores: np.ndarray) -> Interval 
 
 
 def gain_interval(before: np.ndarray, after: np.ndarray, scores: np.ndarray) -> Interval | None:
-    """The 95 % interval of what training adds to the Spearman correlation: both similarities (n,) in the same resamples."""
+    """The 95 % interval of the change in Spearman correlation from `before` to `after`, similarities (n,).
+
+    Both are computed on the same resamples. None if the change is undefined in most of them.
+    """
     first, second = resampled_spearman(scores, before, after)
     return _percentiles(second - first)
 
 
 def with_interval(value: float, interval: Interval | None) -> str:
-    """A figure and its interval, where there is one.
+    """Format a correlation with its interval, if it has one.
 
     >>> with_interval(0.65541, (0.5418, 0.7501)), with_interval(0.5, None)
     ('0.6554 [0.54, 0.75]', '0.5000')
@@ -42,8 +45,10 @@ def with_interval(value: float, interval: Interval | None) -> str:
 
 
 def resampled_spearman(scores: np.ndarray, *similarities: np.ndarray) -> np.ndarray:
-    """The Spearman correlation of each similarities (n,) with the scores (n,) in r resamples, the same for all of them:
-    (number of similarities, r), nan where it is not defined. The draws depend on n only."""
+    """The Spearman correlation of each array of similarities (n,) with the scores (n,), in each of r resamples.
+
+    Returns (number of arrays, r), nan where undefined. All arrays share the resamples, which depend on n only.
+    """
     count = len(scores)
     resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, 20_000_000 // max(count, 1)))
     results = np.full((len(similarities), resamples), np.nan)
@@ -53,51 +58,52 @@ def resampled_spearman(scores: np.ndarray, *similarities: np.ndarray) -> np.ndar
     step = max(1, _NUMBERS_AT_ONCE // max(count, 1))
     for start in range(0, resamples, step):
         draws = np.arange(start, min(start + step, resamples))
-        counts = _draw(draws, count)  # (r, n) how often each pair is in each resample
-        ranks = [ties.ranks(counts) for ties in groups]  # (r, n) each
-        for number, others in enumerate(ranks[1:]):
-            results[number, draws] = _correlation(counts, ranks[0], others)
+        counts = _draw(draws, count)  # (r, n)
+        score_ranks, *similarity_ranks = (ties.ranks(counts) for ties in groups)  # (r, n) each
+        for number, ranks in enumerate(similarity_ranks):
+            results[number, draws] = _correlation(counts, score_ranks, ranks)
     return results
 
 
 class _Ties:
-    """The order of some values (n,), and which of them are equal."""
+    """The sorted order of values (n,), and the runs of equal values in it."""
 
     def __init__(self, values: np.ndarray):
         self.order = np.argsort(values, kind="stable")
         ordered = values[self.order]
-        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # of each run of equal values
+        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # start of each run of equal values
         last = np.append(first[1:], len(values)) - 1
         run = np.repeat(np.arange(len(first)), last - first + 1)
-        self.before, self.last = first[run], last[run]
-        self.back = np.empty_like(self.order)
-        self.back[self.order] = np.arange(len(values))
+        self.first, self.last = first[run], last[run]  # of the run of each sorted value
+        self.position = np.empty_like(self.order)  # of each value in sorted order
+        self.position[self.order] = np.arange(len(values))
 
     def ranks(self, counts: np.ndarray) -> np.ndarray:
-        """The rank of each value in each resample (r, n), equal values sharing their mean. counts: (r, n)."""
+        """The rank of each value in each resample, (r, n); equal values share their mean rank. counts: (r, n)."""
         sums = np.zeros((len(counts), counts.shape[1] + 1))
         np.cumsum(counts[:, self.order], axis=1, out=sums[:, 1:])
-        return ((sums[:, self.before] + sums[:, self.last + 1] + 1) / 2)[:, self.back]
+        return ((sums[:, self.first] + sums[:, self.last + 1] + 1) / 2)[:, self.position]
 
 
 def _draw(draws: np.ndarray, count: int) -> np.ndarray:
-    """How often each of `count` pairs is in each of these resamples: (r, n)."""
-    rows, places = np.repeat(draws, count), np.tile(np.arange(count), len(draws))
-    chosen = (derive(0, BOOTSTRAP, rows, places) % np.uint64(count)).astype(np.int64)
+    """How often each of `count` pairs occurs in each of the resamples numbered `draws`: (r, n)."""
+    rows, positions = np.repeat(draws, count), np.tile(np.arange(count), len(draws))
+    chosen = (derive(0, BOOTSTRAP, rows, positions) % np.uint64(count)).astype(np.int64)
     flat = np.bincount((rows - draws[0]) * count + chosen, minlength=len(draws) * count)
     return flat.reshape(len(draws), count).astype(np.float64)
 
 
 def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of each row (r,), its values weighted; nan where a row is constant."""
+    """Weighted Pearson correlation of each row of x and y, (r,); nan if either row is constant. weights, x, y: (r, n)."""
     total = weights.sum(axis=1, keepdims=True)
     x, y = (values - (weights * values).sum(axis=1, keepdims=True) / total for values in (x, y))
-    products = [(weights * first * second).sum(axis=1) for first, second in ((x, y), (x, x), (y, y))]
+    xy, xx, yy = ((weights * left * right).sum(axis=1) for left, right in ((x, y), (x, x), (y, y)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where((products[1] > 0) & (products[2] > 0), products[0] / np.sqrt(products[1] * products[2]), np.nan)
+        return np.where((xx > 0) & (yy > 0), xy / np.sqrt(xx * yy), np.nan)
 
 
 def _percentiles(values: np.ndarray) -> Interval | None:
+    """The 2.5th and 97.5th percentile; None if more than half of the values are not finite."""
     defined = values[np.isfinite(values)]
     if len(defined) < len(values) / 2:
         return None

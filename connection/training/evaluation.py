@@ -1,4 +1,4 @@
-"""The evaluation of one set of pairs: its similarities and what they are worth."""
+"""The evaluation of one set of pairs: similarities, correlations with the scores, loss."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
-BLOCK = 4096  # rows whose vectors are held in float64 at a time
+BLOCK = 4096  # rows whose vectors are in memory as float64 at once
 
 
 @dataclass
 class Evaluation:
-    """One evaluation of one set. similarities: (n,) the cosines, in the order of the set's rows. interval: the 95 % interval of
-    `spearman`."""
+    """The metrics of one set of pairs.
+
+    similarities: (n,) the cosines, in the order of the rows. seconds: duration. interval: 95 % interval of `spearman`.
+    """
 
     spearman: float
     pearson: float
@@ -34,7 +36,7 @@ class Evaluation:
     interval: Interval | None = None
 
     def as_json(self) -> dict[str, float | str | None]:
-        """Metrics with null for what is not defined, and then why. Floats and null alone, as metrics.jsonl has them."""
+        """The metrics as metrics.jsonl has them: floats, null if undefined; `undefined` gives the reason for Spearman."""
         metrics = {"spearman": self.spearman, "pearson": self.pearson, "loss": self.loss}
         plain: dict[str, float | str | None] = {
             name: value if math.isfinite(value) else None for name, value in metrics.items()
@@ -56,16 +58,16 @@ def evaluate(
 ) -> Evaluation:
     """Compare the encoder's similarities with the scores of a set. Each distinct sentence is encoded once.
 
-    batch_size: sentences encoded at a time. loss_rows: rows of which the loss is asked at a time, as many as in a step of the
-    training, so that it is in the training's units. Beside the embeddings, memory holds BLOCK rows at a time.
-    Draws no random number and leaves the encoder as it was: evaluating more often does not change the training.
+    batch_size: sentences encoded at once. loss_rows: rows per call of the loss; with BATCH_SIZE the result is comparable to
+    the training loss. Besides the embeddings, memory holds BLOCK rows at a time.
+    Draws no random number and does not change the encoder: evaluating more often does not change the training.
     """
     started = time.perf_counter()
     embeddings = torch.from_numpy(encoder.encode_tokens(dataset.sentences, batch_size))  # (S, H)
     scores = torch.from_numpy(dataset.scores).double()  # (n,)
     similarities, losses = np.empty(len(dataset)), []
     for start in range(0, len(dataset), BLOCK):
-        rows = slice(start, start + BLOCK)
+        rows = slice(start, start + BLOCK)  # b of them
         first, second = (embeddings[dataset.sides[rows, side]].double() for side in (0, 1))  # (b, H) each
         similarities[rows] = torch.nn.functional.cosine_similarity(first, second).numpy()
         parts = zip(*(part.split(loss_rows) for part in (first, second, scores[rows])), strict=True)

@@ -1,4 +1,4 @@
-"""How long a run will take, printed before its first step."""
+"""Estimates how long a run will take, and prints it before the first step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def print_forecast(
     loss: Callable[[PackedPairs], Tensor],
     dev_before: Evaluation,
 ) -> None:
-    """Print how long the run will take: before the first step, not after an hour. loader: of the first epoch."""
+    """Print about how long the run will take, and its share of padding. loader: of the first epoch."""
     steps = schedule.steps - (job.run.checkpoints.newest or 0)
     if not steps:
         return
@@ -46,14 +46,14 @@ def print_forecast(
 def tried_seconds_per_token(
     encoder: ConnectionBert, loader: Iterable[PackedPairs], loss: Callable[[PackedPairs], Tensor], tries: int = 2
 ) -> float:
-    """The least time that the forward and backward of a training batch took, per token. Changes nothing in the encoder."""
+    """Seconds per token of forward and backward, the lowest of `tries` training batches. Does not change the encoder."""
     least = math.inf
     encoder.train()
-    for batch in itertools.islice(loader, tries):  # the first one also pays for what is set up once
+    for batch in itertools.islice(loader, tries):  # the first one includes one-time setup
         clock = time.perf_counter()
         loss(batch.to(encoder.device)).backward()
         gradient = next(weight.grad for weight in encoder.parameters() if weight.grad is not None)
-        float(gradient.sum())  # a card has done its work once a number is read
+        float(gradient.sum())  # reading a number waits for the GPU
         encoder.zero_grad()
         least = min(least, (time.perf_counter() - clock) / len(batch.input_ids))
     encoder.eval()
@@ -61,7 +61,7 @@ def tried_seconds_per_token(
 
 
 def time_text(steps: int, step_seconds: float, evaluations: int, evaluation_seconds: float) -> str:
-    """About how long a run will take, from what one step and one evaluation took."""
+    """The forecast as text, from the seconds of one step and of one evaluation."""
     total = steps * step_seconds + evaluations * evaluation_seconds
     return (
         f"This will take about {format_time(total)}: {steps:,} steps of {step_seconds:.2g} s, and {evaluations:,} evaluations."
@@ -69,7 +69,7 @@ def time_text(steps: int, step_seconds: float, evaluations: int, evaluation_seco
 
 
 def padding_text(step_tokens: np.ndarray, step_rows: np.ndarray) -> str:
-    """What share of the rows that are computed is no token. step_tokens, step_rows: each step's tokens, and its rows.
+    """The share of padding among the computed rows, as text. step_tokens, step_rows: (n,) tokens and rows of each step.
 
     >>> padding_text(np.array([30, 64]), np.array([32, 64]))
     'Padding: 2.1 % of computed rows.'

@@ -1,4 +1,4 @@
-"""What one training has in hand: what always travels together through a run."""
+"""The objects that a run needs throughout, as one dataclass."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """settings: the constants of this run. splits: its rows as text; train and held_out: the same as token ids, where
-    held_out has "dev", and "test" if there is one. loading_seconds: what encoder and token ids took to be there."""
+    """Everything that a run needs from start to end.
+
+    settings: the constants of this run. splits: its rows as text. train, held_out: the same rows as token ids; held_out has
+    "dev", and "test" if there is one. loading_seconds: the time to load the encoder and to tokenise.
+    """
 
     settings: Settings
     run: Run

@@ -1,4 +1,4 @@
-"""The optimizer, and what it remembers."""
+"""The optimizer; its state as tensors, and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def make_optimizer(encoder: torch.nn.Module, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019), without decay of biases and LayerNorms; the loop sets the learning rate."""
+    """AdamW (Loshchilov and Hutter, 2019), without weight decay for biases and LayerNorms; the loop sets the learning rate."""
     trained = [(name, weight) for name, weight in encoder.named_parameters() if weight.requires_grad]
     decayed = [(name, weight) for name, weight in trained if weight.dim() > 1]
     others = [(name, weight) for name, weight in trained if weight.dim() <= 1]
@@ -23,30 +23,30 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module) -> dict[str, Tensor]:
-    """What the optimizer remembers, float32: `name/exp_avg`, `name/exp_avg_sq` and `name/step` of each weight it has moved."""
+    """The optimizer's state, float32: `name/exp_avg`, `name/exp_avg_sq` and `name/step` of each weight it has updated."""
     return {
-        f"{name}/{what}": value
+        f"{name}/{key}": value
         for name, weight in encoder.named_parameters()
-        for what, value in optimizer.state.get(weight, {}).items()
+        for key, value in optimizer.state.get(weight, {}).items()
     }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimizer the memory of another one, from `optimizer_tensors`, copied into memory laid out as its own would be.
+    """Restore an optimizer's state from `optimizer_tensors`, in the memory layout that the optimizer itself would use.
 
-    Raises ValueError where names or shapes are not those of the encoder's weights.
+    Raises ValueError if names or shapes do not match the encoder's weights.
     """
-    rest = dict(tensors)
+    unused = dict(tensors)
     for name, weight in encoder.named_parameters():
-        if f"{name}/step" not in rest:
-            continue  # a weight that never had a gradient
-        state = {what: torch.zeros_like(weight, memory_format=torch.preserve_format) for what in ("exp_avg", "exp_avg_sq")}
+        if f"{name}/step" not in unused:
+            continue  # this weight never had a gradient
+        state = {key: torch.zeros_like(weight, memory_format=torch.preserve_format) for key in ("exp_avg", "exp_avg_sq")}
         state["step"] = torch.zeros((), device=weight.device)
-        for what, value in state.items():
-            saved = rest.pop(f"{name}/{what}", None)
+        for key, value in state.items():
+            saved = unused.pop(f"{name}/{key}", None)
             if saved is None or saved.shape != value.shape:
-                raise ValueError(f"{name}/{what} is missing, or has another shape")
+                raise ValueError(f"{name}/{key} is missing or has the wrong shape")
             value.copy_(saved)
         optimizer.state[weight] = state
-    if rest:
-        raise ValueError(f"there is no weight for {min(rest)}")
+    if unused:
+        raise ValueError(f"the encoder has no weight for {min(unused)}")

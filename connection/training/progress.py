@@ -1,4 +1,4 @@
-"""How far a training has come: its counters, clocks and best evaluation."""
+"""The progress of a training: counters, times and best evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connection.training.evaluation import Evaluation
 
 @dataclass
 class EpochRow:
-    """One epoch as it goes on: the loss summed over its pairs, the last evaluation in it, the seconds spent on each."""
+    """One epoch so far: the loss summed over its pairs, its last evaluation of dev, and the seconds spent."""
 
     epoch: int
     loss_sum: float = 0.0
@@ -42,10 +42,10 @@ class Best:
 
     step: int | None = None
     spearman: float = -math.inf
-    stale: int = field(default=0)  # evaluations since then without a better one
+    stale: int = field(default=0)  # evaluations since the best one
 
     def offer(self, step: int, score: float) -> bool:
-        """Take the evaluation after `step` if it is strictly better, and say whether it was."""
+        """Record the evaluation after `step` if it is strictly better; return whether it is."""
         if score > self.spearman:
             self.step, self.spearman, self.stale = step, score, 0
             return True
@@ -55,10 +55,10 @@ class Best:
 
 @dataclass
 class Training:
-    """How far a training has come. `rows[0]` is the evaluation before it; `over`: that PATIENCE has ended it.
+    """The progress of a training. `rows[0]` is the evaluation before it; `over`: whether PATIENCE has ended it.
 
     before: the evaluations of dev and test before the first step, on the machine on which the run began.
-    loss, learning_rate: of the last step, for the bar. lap_began: a clock's reading. No checkpoint holds these three.
+    loss, learning_rate: of the last step, for the progress bar. lap_began: a clock reading. Checkpoints omit these three.
     """
 
     best: Best = field(default_factory=Best)
@@ -75,7 +75,7 @@ class Training:
     lap_began: float = 0.0
 
     def lap(self) -> float:
-        """The seconds since this was last asked."""
+        """The seconds since the previous call."""
         began, self.lap_began = self.lap_began, time.perf_counter()
         return self.lap_began - began
 
@@ -84,7 +84,7 @@ class Training:
         return self.rows[-1].epoch
 
     def count_step(self, pairs: int, tokens: int, loss: float, learning_rate: float, seconds: float) -> None:
-        """Add one step: its pairs and tokens, its mean loss, the time it took."""
+        """Add one step. loss: the mean over its pairs."""
         self.loss, self.learning_rate = loss, learning_rate
         self.step += 1
         self.pairs += pairs

@@ -1,4 +1,4 @@
-"""What is written down and shown of a training as it goes on: a step, an evaluation, an epoch."""
+"""Logs and prints a training while it runs: steps, evaluations, epochs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def begin_training(job: Job, before: dict[str, Evaluation]) -> Training:
-    """The training before its first step. The evaluation of dev before it is the first that best/ is kept for."""
+    """A training before its first step. Records the evaluation of dev, so best/ begins with the initial weights."""
     training = Training(before=before)
     record_evaluation(job, training, before["dev"])
     return training
@@ -27,9 +27,10 @@ def begin_training(job: Job, before: dict[str, Evaluation]) -> Training:
 def follow_epochs(
     batches: Iterable[PackedPairs], schedule: Schedule, training: Training, rows: int
 ) -> Generator[PackedPairs, None, None]:
-    """Hand on the batches that are left of a training, until `training.over`, and show each epoch as it goes on.
+    """Yield the remaining batches of a training, until `training.over`, with a heading and a progress bar for each epoch.
 
-    batches: from the step after `training.step` on. rows: of an epoch. Close it where a step fails, so that its bar ends.
+    batches: starting with the step after `training.step`. rows: training rows per epoch. Close the generator if a step
+    fails, so that its progress bar ends.
     """
     stream = iter(batches)
     while training.step < schedule.steps and not training.over:
@@ -53,7 +54,7 @@ def follow_epochs(
 def record_step(
     job: Job, training: Training, batch: PackedPairs, loss: float, gradient_norm: float, learning_rate: float
 ) -> None:
-    """Count a step, with the seconds since the one before, and log it."""
+    """Count a step, with the seconds since the previous one, and log it."""
     pairs, seconds = len(batch.rows), training.lap()
     training.count_step(pairs, len(batch.input_ids), loss, learning_rate, seconds)
     job.run.log(
@@ -69,7 +70,7 @@ def record_step(
 
 
 def record_evaluation(job: Job, training: Training, evaluation: Evaluation) -> None:
-    """Log an evaluation of dev, print it, and keep the weights if they are the best so far."""
+    """Log and print an evaluation of dev; save the weights to best/ if they are the best so far."""
     training.count_evaluation(evaluation)
     job.run.log({"step": training.step, "epoch": training.epoch, "split": "dev"} | evaluation.as_json())
     better = training.best.offer(training.step, evaluation.spearman)
@@ -85,7 +86,7 @@ def record_evaluation(job: Job, training: Training, evaluation: Evaluation) -> N
 
 
 def obey_stop(job: Job, training: Training) -> None:
-    """End the run, which has just been saved. Raises Stopped."""
+    """End the run after its checkpoint was written. Raises Stopped."""
     command = "the same command without START_OVER" if job.settings.START_OVER else "the same command"
     tqdm.write(f"Saved after step {training.step:,}. Run {command} to resume.")
     job.stop.obey()

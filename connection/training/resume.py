@@ -1,7 +1,7 @@
-"""What a checkpoint holds of a training, and how a training resumes from it.
+"""Saves a training to a checkpoint, and resumes from one.
 
-Only what cannot be derived: the weights, the optimizer's memory, the counters and clocks, and the best weights where they
-are neither these nor those that the run began with. Row order, dropout and learning rates follow from seed and step.
+A checkpoint holds only what cannot be derived: the weights, the optimizer's state, counters and times, and the best weights if
+they are neither the current nor the initial ones. Row order, dropout and learning rates follow from seed and step.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NUMBERS = ("spearman", "pearson", "loss", "seconds")  # of an Evaluation
 
 
 def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint of the step just done. Raises UserMistake where it cannot be; the one before is then as it was."""
+    """Write a checkpoint of the last step. Raises UserMistake if that fails; the previous checkpoint is then unchanged."""
     run, encoder = job.run, job.encoder
     training.lap()
     moments = optimizer_tensors(optimizer, encoder.bert)
@@ -59,13 +59,13 @@ def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer
 
 
 def read_before(run: Run) -> dict[str, Evaluation] | None:
-    """The evaluations before the first step, as the newest checkpoint holds them; None where it holds none.
+    """The evaluations before the first step, from the newest checkpoint; None if there is none in it.
 
-    They are the figures of the machine on which the run began, and need not be computed again.
+    They were computed on the machine on which the run began; a resumed run does not compute them again.
     """
     step = run.checkpoints.newest
     folder = run.checkpoints.of_step(step or 0)
-    if step is None or not (folder / "before.safetensors").is_file():  # a checkpoint of the version before
+    if step is None or not (folder / "before.safetensors").is_file():  # a checkpoint of an older version
         return None
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     similarities = safetensors.torch.load_file(folder / "before.safetensors")
@@ -76,9 +76,10 @@ def read_before(run: Run) -> dict[str, Evaluation] | None:
 
 
 def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> Training | None:
-    """Bring encoder, optimizer and best/ to where the run's newest checkpoint left them; None where there is none.
+    """Restore encoder, optimizer and best/ from the run's newest checkpoint; None if there is none.
 
-    encoder: as loaded for a first start. Prints where the run resumes, and what of the machine has changed since.
+    encoder: as loaded for a new run. Prints the step, and what has changed on the machine since then.
+    Raises UserMistake if the sentences now give other tokens.
     """
     step = run.checkpoints.newest
     if step is None:
@@ -87,8 +88,8 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     if state["trained_rows"] != _trained_rows(encoder):
         raise UserMistake(
-            f"{folder}: the sentences give other tokens than when it was written; another version of transformers or "
-            "tokenizers is installed. Install the old version, or set START_OVER = True (--start-over)."
+            f"{folder}: the sentences now give other tokens, because another version of transformers or tokenizers is "
+            "installed. Install the old version, or set START_OVER = True (--start-over)."
         )
     training = _restored(state)
     training.before = read_before(run) or {}
@@ -103,27 +104,27 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
     encoder.load_weights(safetensors.torch.load_file(folder / "model.safetensors"))
     restore_optimizer(optimizer, encoder.bert, safetensors.torch.load_file(folder / "optimizer.safetensors"))
     print(f"Resuming after step {step:,}, from {folder}.")
-    before, now = state["environment"], environment(run, encoder)
-    changes = [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
+    saved, current = state["environment"], environment(run, encoder)
+    changes = [f"{name} {saved.get(name)} → {current[name]}" for name in current if saved.get(name) != current[name]]
     if changes:
         print(f"Changed since then: {'; '.join(changes)}. The run continues; results may differ in the last digits.")
     return training
 
 
 def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
-    """What the last bits of a result depend on beside the run's constants and files."""
+    """Versions, device and CPU instructions: besides constants and files, the last bits of a result depend on them."""
     device = {"device": describe_device(encoder.device), "instructions": torch.backends.cpu.get_cpu_capability()}
     return {**run.description["versions"], **device}
 
 
 def _trained_rows(encoder: ConnectionBert) -> str | None:
-    """A sum over the tokens whose word embeddings are trained, in their order: the moments have a row for each."""
+    """A checksum of the tokens whose word embeddings are trained, in order: the optimizer's state has a row for each."""
     words = encoder.words
     return hashlib.sha256(str(words.tokens).encode()).hexdigest() if isinstance(words, TrainedRows) else None
 
 
 def _state(training: Training) -> dict[str, Any]:
-    """The training as plain JSON; floats are exact there, and null stands for what is not finite."""
+    """The training as JSON values. Floats are exact; null stands for a number that is not finite."""
     best = training.best
     return {
         "step": training.step,
@@ -158,5 +159,5 @@ def _restored(state: Mapping[str, Any]) -> Training:
 def _restored_evaluation(state: Mapping[str, Any]) -> Evaluation:
     """The metrics of an evaluation, without its similarities."""
     numbers = {name: math.nan if state[name] is None else state[name] for name in NUMBERS}
-    low_high = state.get("interval")  # a checkpoint of the version before has none
+    low_high = state.get("interval")  # a checkpoint of an older version has none
     return Evaluation(**numbers, similarities=np.empty(0), interval=tuple(low_high) if low_high else None)

@@ -1,4 +1,4 @@
-"""Of each step: its learning rate, the epoch that it belongs to, and what comes after it."""
+"""The schedule of a training: learning rate and epoch of each step; when dev is evaluated and a checkpoint written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def learning_rate_at(step: int, total_steps: int, highest: float, warmup: float) -> float:
-    """The learning rate of the step after `step` steps: linear warm-up from 0, then linear decay to 0.
+    """The learning rate of the step that follows `step` finished ones: linear warm-up from 0, then linear decay to 0.
 
-    As transformers' get_linear_schedule_with_warmup, and so 0 in the very first step if there is a warm-up.
+    Same as transformers' get_linear_schedule_with_warmup; with a warm-up, the first step has learning rate 0.
 
     >>> [learning_rate_at(step, 10, 1.0, 0.2) for step in (0, 1, 2, 6, 9)]
     [0.0, 0.5, 1.0, 0.5, 0.125]
@@ -25,7 +25,7 @@ def learning_rate_at(step: int, total_steps: int, highest: float, warmup: float)
 
 
 def spread_steps(steps_per_epoch: int, count: int) -> frozenset[int]:
-    """The steps of an epoch, counting from 1, after which something is done `count` times: evenly spread, the last among them.
+    """`count` evenly spaced steps of an epoch, counted from 1; the last step is one of them.
 
     >>> sorted(spread_steps(10, 4))
     [3, 5, 8, 10]
@@ -36,9 +36,9 @@ def spread_steps(steps_per_epoch: int, count: int) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The steps of a whole training; a step is asked for by how many were done before it, or as the step just done.
+    """The steps of a whole training. `done` is the number of finished steps; `step` is the last finished one, counted from 1.
 
-    evaluated, saved: the steps of an epoch, counting from 1, after which dev is evaluated and a checkpoint is written.
+    evaluated, saved: the steps of an epoch, counted from 1, after which dev is evaluated or a checkpoint is written.
 
     >>> schedule = Schedule(epochs=2, steps_per_epoch=3, highest_rate=1.0, warmup=0.0, evaluated={3}, saved={2, 3})
     >>> schedule.steps, schedule.epoch_of(3), [schedule.evaluates_after(step) for step in (2, 3, 5, 6)]
@@ -54,7 +54,7 @@ class Schedule:
 
     @classmethod
     def of(cls, settings: Settings, rows: int) -> Schedule:
-        """The schedule that the constants give for so many training rows."""
+        """The schedule that follows from the constants and the number of training rows."""
         steps = math.ceil(rows / settings.BATCH_SIZE)
         evaluated, saved = (
             spread_steps(steps, count) for count in (settings.EVALUATIONS_PER_EPOCH, settings.CHECKPOINTS_PER_EPOCH)
@@ -66,16 +66,15 @@ class Schedule:
         return self.epochs * self.steps_per_epoch
 
     def learning_rate(self, done: int) -> float:
-        """Of the step after `done` steps."""
+        """The learning rate of the step that follows `done` finished ones."""
         return learning_rate_at(done, self.steps, self.highest_rate, self.warmup)
 
     def epoch_of(self, done: int) -> tuple[int, int]:
-        """Of the step after `done` steps: its epoch, counting from 1, and how many steps of that epoch came before it."""
-        finished, before = divmod(done, self.steps_per_epoch)
-        return finished + 1, before
+        """The epoch (counted from 1) of the step that follows `done` finished ones; the number of finished steps in it."""
+        finished_epochs, steps_done = divmod(done, self.steps_per_epoch)
+        return finished_epochs + 1, steps_done
 
     def evaluates_after(self, step: int) -> bool:
-        """step: the step just done, counting from 1."""
         return self._in_epoch(step) in self.evaluated
 
     def saves_after(self, step: int) -> bool:

@@ -1,1 +1,1 @@
-"""Layer 5: a trained encoder put to use."""
+"""Layer 5: scoring with a trained encoder."""

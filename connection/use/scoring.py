@@ -1,8 +1,8 @@
-"""A file of pairs → the similarity of each, in bounded memory: twice through the file, a chunk of rows at a time.
+"""Computes the similarity of each pair of a file in bounded memory, in two passes over the file.
 
-The first time, every row is checked and every sentence's hash counted; the second time, each chunk is encoded and written. A
-sentence that recurs is encoded once: its embedding is kept while later rows need it, in `CACHE_BYTES` at most. Beside
-that, 16 bytes a pair stay in memory for the sentences' hashes, and 16 for scores and similarities: Spearman ranks them all.
+The first pass (`connection/use/survey.py`) checks every row and counts the hashes of the sentences. The second pass encodes and
+writes one chunk of rows at a time. A repeated sentence is encoded once: its embedding is cached while later rows need it, up to
+`CACHE_BYTES`. Besides that, memory holds 32 bytes per pair: two hashes, the score and the similarity.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from connection.use.survey import Survey, survey
 if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
 
-CHUNK = 4096  # pairs that are read, encoded and written at a time
+CHUNK = 4096  # pairs that are read, encoded and written at once
 CACHE_BYTES = 512 * 2**20
 
 
 class PairScorer:
-    """Similarities of pairs, chunk by chunk; what recurs is encoded once."""
+    """Computes similarities of pairs, chunk by chunk; repeated sentences are encoded once, while the cache has room."""
 
-    def __init__(self, encoder: ConnectionBert, found: Survey, batch_size: int, precision: str = "float32"):
-        """found: of the same pairs. batch_size: sentences encoded at a time. precision: of the matrix products."""
+    def __init__(self, encoder: ConnectionBert, surveyed: Survey, batch_size: int, precision: str = "float32"):
+        """surveyed: the survey of the same pairs. batch_size: sentences encoded at once. precision: as PRECISION."""
         self.encoder, self.batch_size, self.precision = encoder, batch_size, precision
-        self.recurring, self.left = found.recurring, found.uses.copy()  # left: places yet to come
-        self.kept: dict[str, np.ndarray] = {}
-        self.most_kept = CACHE_BYTES // (4 * encoder.dimension)
+        self.recurring, self.remaining = surveyed.recurring, surveyed.uses.copy()  # remaining: uses in later chunks
+        self.cache: dict[str, np.ndarray] = {}
+        self.most_cached = CACHE_BYTES // (4 * encoder.dimension)
         self.encoded = 0
 
     def __call__(self, rows: Sequence[PairRow]) -> np.ndarray:
-        """The cosine similarity of each pair (n,), float64. Raises UserMistake where a vector is not finite."""
-        places = [sentence for row in rows for sentence in (row.sentence1, row.sentence2)]
-        number = {sentence: i for i, sentence in enumerate(dict.fromkeys(places))}
+        """The cosine similarity of each pair, (n,) float64. Raises UserMistake if an embedding is not finite."""
+        sentences = [sentence for row in rows for sentence in (row.sentence1, row.sentence2)]  # 2n
+        number = {sentence: i for i, sentence in enumerate(dict.fromkeys(sentences))}
         embeddings = self._embed(list(number))  # (S, H)
-        sides = embeddings[[number[sentence] for sentence in places]].reshape(len(rows), 2, -1).astype(np.float64)
-        self._keep(places, number, embeddings)
+        sides = embeddings[[number[sentence] for sentence in sentences]].reshape(len(rows), 2, -1).astype(np.float64)
+        self._update_cache(sentences, number, embeddings)
         lengths = np.linalg.norm(sides, axis=2)  # (n, 2)
         similarities = np.einsum("nh,nh->n", sides[:, 0], sides[:, 1]) / np.maximum(lengths.prod(axis=1), 1e-12)
         similarities = settle_ties(similarities, np.array([row.sentence1 == row.sentence2 for row in rows]))
@@ -63,61 +63,63 @@ class PairScorer:
         return similarities
 
     def _embed(self, sentences: list[str]) -> np.ndarray:
-        """Embeddings of distinct sentences, (S, H) float32: those kept, and the others encoded."""
+        """Embeddings of distinct sentences, (S, H) float32, from the cache where possible."""
         embeddings = np.empty((len(sentences), self.encoder.dimension), dtype=np.float32)
-        new = [i for i, sentence in enumerate(sentences) if sentence not in self.kept]
+        new = [i for i, sentence in enumerate(sentences) if sentence not in self.cache]
         for i, sentence in enumerate(sentences):
-            if sentence in self.kept:
-                embeddings[i] = self.kept[sentence]
+            if sentence in self.cache:
+                embeddings[i] = self.cache[sentence]
         if new:
             with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 embeddings[new] = self.encoder.encode([sentences[i] for i in new], self.batch_size)
         self.encoded += len(new)
         return embeddings
 
-    def _keep(self, places: list[str], number: dict[str, int], embeddings: np.ndarray) -> None:
-        """Keep what later chunks need, let go what none does."""
+    def _update_cache(self, sentences: list[str], number: dict[str, int], embeddings: np.ndarray) -> None:
+        """Cache the embeddings that later chunks need; drop those that none needs."""
         if not len(self.recurring):
             return
-        hashes = np.fromiter(map(hash, places), dtype=np.int64, count=len(places))
-        found = np.searchsorted(self.recurring, hashes).clip(max=len(self.recurring) - 1)
-        np.subtract.at(self.left, found[self.recurring[found] == hashes], 1)
+        hashes = np.fromiter(map(hash, sentences), dtype=np.int64, count=len(sentences))
+        indices = np.searchsorted(self.recurring, hashes).clip(max=len(self.recurring) - 1)
+        np.subtract.at(self.remaining, indices[self.recurring[indices] == hashes], 1)
         for sentence, i in number.items():
-            at = np.searchsorted(self.recurring, hash(sentence))
-            if at < len(self.recurring) and self.recurring[at] == hash(sentence) and self.left[at] > 0:
-                if sentence not in self.kept and len(self.kept) < self.most_kept:
-                    self.kept[sentence] = embeddings[i].copy()
+            index = np.searchsorted(self.recurring, hash(sentence))
+            recurs = index < len(self.recurring) and self.recurring[index] == hash(sentence)
+            if recurs and self.remaining[index] > 0:
+                if sentence not in self.cache and len(self.cache) < self.most_cached:
+                    self.cache[sentence] = embeddings[i].copy()
             else:
-                self.kept.pop(sentence, None)
+                self.cache.pop(sentence, None)
 
 
 def scored_csv(
-    rows: PairRows, scorer: PairScorer, found: Survey, calibration: Calibration | None, similarities: list[np.ndarray]
+    rows: PairRows, scorer: PairScorer, surveyed: Survey, calibration: Calibration | None, similarities: list[np.ndarray]
 ) -> Iterator[str]:
-    """The output file, a piece a chunk: the input's columns, then similarity and, with a calibration, score_predicted.
+    """Yield the text of the output file, the header first, then one piece per chunk of rows.
 
-    similarities: receives those of each chunk. A column of these names that the file had already is replaced.
-    Raises UserMistake if the file is no longer what the survey found.
+    Columns: those of the input, similarity and, with a calibration, score_predicted. Columns of the input that already have
+    these names are replaced. similarities: each chunk's are appended to it.
+    Raises UserMistake if the number of pairs is not the surveyed one.
     """
     added = ["similarity"] + ["score_predicted"] * (calibration is not None)
-    kept = [place for place, name in enumerate(rows.columns) if name not in added]
+    kept = [column for column, name in enumerate(rows.columns) if name not in added]
     left_out = 0
-    yield _csv([[rows.columns[place] for place in kept] + added])
-    with tqdm(total=found.pairs, unit="pair", disable=None, dynamic_ncols=True) as bar:
+    yield _csv([[rows.columns[column] for column in kept] + added])
+    with tqdm(total=surveyed.pairs, unit="pair", disable=None, dynamic_ncols=True) as bar:
         stream = iter(rows)
         while chunk := list(itertools.islice(stream, CHUNK)):
             scored = scorer(chunk)
             similarities.append(scored)
             columns = [scored] + ([calibration(scored)] if calibration else [])
-            cells = [[str(row.cells[place]) for place in kept] for row in chunk]
-            yield _csv([row + [f"{x:.9g}" for x in more] for row, *more in zip(cells, *columns, strict=True)])
+            cells = [[str(row.cells[column]) for column in kept] for row in chunk]
+            yield _csv([row + [f"{value:.9g}" for value in values] for row, *values in zip(cells, *columns, strict=True)])
             left_out += sum(len(row.cells) - rows.check.width for row in chunk)
             bar.update(len(chunk))
     left_out += rows.table.ignored_cells
     if left_out:
-        print(f"Cells that stand under no column and are left out: {left_out:,}.")
-    if sum(map(len, similarities)) != found.pairs:
-        raise UserMistake(f"{rows.path} has changed while it was read. Nothing was written; start again.")
+        print(f"Cells beyond the last column, which were left out: {left_out:,}.")
+    if sum(map(len, similarities)) != surveyed.pairs:
+        raise UserMistake(f"{rows.path} has changed while it was read. Nothing was written; run the script again.")
 
 
 def _csv(rows: list[list[str]]) -> str:
@@ -127,7 +129,7 @@ def _csv(rows: list[list[str]]) -> str:
 
 
 def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, calibration: Calibration | None) -> str:
-    """How far similarities (n,) agree with scores (n,), from 0 to 1; and where there are two scores, as labels."""
+    """Metrics of similarities (n,) against scores (n,), from 0 to 1, as text; with yes/no scores, also those of a threshold."""
     values = np.unique(scores)
     if len(values) < 2:
         return "All scores are equal: there is nothing to correlate with."
@@ -139,12 +141,12 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
     if calibration and calibration.score_range == (low, high):
         error = np.abs(calibration(similarities) - (low + scores * (high - low))).mean()
         lines.append(f"Mean error of score_predicted: {error:.3f} (scale {low:g} to {high:g}).")
-    if values.tolist() == [0.0, 1.0]:  # yes and no: the two ends of the scale
-        shown = [f"{low + value * (high - low):g}" for value in values]
+    if values.tolist() == [0.0, 1.0]:  # yes/no: only the two ends of the scale
+        labels = [f"{low + value * (high - low):g}" for value in values]
         matches = scores == values[1]
         best = best_threshold(similarities, matches)
         lines.append(
-            f"Two scores: {shown[1]} is a match, {shown[0]} is none ({matches.sum():,} of {len(scores):,} match). "
+            f"Two scores: {labels[1]} is a match, {labels[0]} is none ({matches.sum():,} of {len(scores):,} match). "
             f"Average precision {average_precision(similarities, matches):.4f}.\n"
             f"Best threshold {best.threshold:.4f}: precision {best.precision:.4f}, recall {best.recall:.4f}, F1 {best.f1:.4f}; "
             "chosen on these very pairs, so expect less on others."
@@ -155,7 +157,7 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
 def pair_text(
     encoder: ConnectionBert, sentence1: str, sentence2: str, calibration: Calibration | None, precision: str = "float32"
 ) -> str:
-    """The similarity of one pair, and its score on the user's scale where there is a calibration."""
+    """The similarity of one pair as text and, with a calibration, its score on the user's scale."""
     similarity = float(
         PairScorer(encoder, survey([], has_scores=False), 2, precision)([PairRow(1, [], sentence1, sentence2, math.nan)])[0]
     )

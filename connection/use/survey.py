@@ -1,6 +1,6 @@
-"""The first time through a file of pairs: every row checked, every sentence's hash counted.
+"""The first pass over a file of pairs: checks every row and counts the hashes of the sentences.
 
-Loads no torch, so that a mistake in the file is answered at once.
+Does not load torch, so an error in the file is reported at once.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the first time through a file found.
+    """The result of the first pass over a file.
 
-    pairs: how many. scores: (n,) from 0 to 1, or None. recurring: the hashes of sentences that stand in more than one
-    place, rising; uses: in how many each.
+    pairs: their number. scores: (n,) from 0 to 1, or None. recurring: the hashes of sentences that occur more than once, in
+    ascending order. uses: the number of occurrences of each.
     """
 
     pairs: int
@@ -35,7 +35,7 @@ class Survey:
 
 
 def open_rows(path: Path, layout: Layout) -> PairRows:
-    """The rows of a file, without their score where its column is absent: one line says so."""
+    """The rows of a file. If it has no score column, prints that and reads the rows without scores."""
     if layout.score is None:
         return PairRows(path, layout)
     rows = PairRows(path, replace(layout, score=None))
@@ -46,7 +46,7 @@ def open_rows(path: Path, layout: Layout) -> PairRows:
 
 
 def survey(rows: Iterable[PairRow], *, has_scores: bool) -> Survey:
-    """Go through every row once. Raises UserMistake for rows that cannot be used, as `PairRows`."""
+    """Read every row once. Raises UserMistake for invalid rows, as `PairRows` does."""
     scores, hashes = array("d"), array("q")
     for row in rows:
         hashes.extend((hash(row.sentence1), hash(row.sentence2)))

@@ -104,7 +104,7 @@ def test_a_folder_that_holds_what_is_read_is_not_renamed(tmp_path: Path, data: P
     leave(tmp_path / "run", describe(data), complete=True)
     inner = tmp_path / "run" / "best" / "pairs.csv"
     inner.write_bytes(data.read_bytes())
-    with pytest.raises(UserMistake, match=r"OUTPUT: .* holds what TRAIN_FILE names, and would be renamed"):
+    with pytest.raises(UserMistake, match=r"OUTPUT: .* holds the files of TRAIN_FILE and would be renamed"):
         decide(tmp_path / "run", describe(data, EPOCHS=5), {"TRAIN_FILE": {"pairs.csv": inner}}, start_over=False)
 
 

@@ -89,7 +89,7 @@ def test_a_sentence_that_recurs_is_encoded_once_and_let_go_after_its_last_place(
     kept = []
     for row in PairRows(path, layout):
         scorer([row])
-        kept.append(set(scorer.kept))
+        kept.append(set(scorer.cache))
     assert scorer.encoded == 5  # of ten places
     assert kept == [{"a cat", "a dog"}, {"a cat", "a dog", "a man"}, {"a cat", "a dog", "a man"}, {"a man"}, set()]
 
@@ -220,9 +220,9 @@ def test_a_file_that_changes_meanwhile_is_told(score: Score, tmp_path: Path, mon
         ({"pairs_file": "{empty}"}, r'empty.csv:3  column "sentence2": "  " is empty: write the sentence'),
         ({"score_column": "sentence1"}, "SENTENCE1_COLUMN and SCORE_COLUMN name the same column"),
         ({"sentence1_column": 1, "sentence2_column": 2}, 'SCORE_COLUMN is the name "score": give its number, or ""'),
-        ({"output_file": "{pairs}"}, "OUTPUT_FILE is PAIRS_FILE"),
+        ({"output_file": "{pairs}"}, "OUTPUT_FILE and PAIRS_FILE are the same file"),
         ({"output_file": "{folder}"}, "OUTPUT_FILE: .*folder.csv is a folder"),
-        ({"output_file": "{pairs}/scores.csv"}, "OUTPUT_FILE: .*pairs.csv is a file, no folder"),
+        ({"output_file": "{pairs}/scores.csv"}, "OUTPUT_FILE: .*pairs.csv is a file, not a folder"),
         ({"output_file": "scores.xlsx"}, 'must end in ".csv"'),
         ({"sentence1": "a cat"}, "SENTENCE2 is empty: a single pair needs both"),
         ({"device": "cuda:7"}, "DEVICE"),

@@ -1,9 +1,9 @@
-"""The training objectives, one file each. To add one: its file here, and its line in LOSSES.
+"""The training objectives, one file each. To add one, add its file here and a line in LOSSES.
 
-From a notebook: `LOSSES["mine"] = Entry(my_function)`, and LOSS may be "mine".
+From a notebook: `LOSSES["mine"] = Entry(my_function)`, then LOSS = "mine".
 
-A loss is a pure function `loss(embeddings, targets)`: embeddings, the two sides of B pairs, (B, H) each, in float32 (float64 in
-evaluation); targets, (B,). It returns a scalar. This file imports the standard library only, so that `--help` can list them.
+A loss is a pure function `loss(embeddings, targets)` that returns a scalar. embeddings: the two sides of B pairs, (B, H) each,
+in float32 (float64 in evaluation). targets: (B,). This file imports the standard library only, so that `--help` can list them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A loss as the table knows it.
+    """A loss and its description.
 
-    function: the loss, or `module:name`, which is imported when it is first asked for. shape: the rows that it learns from.
-    label_range: what its targets may be. meaning: what it makes smaller, for `--help` and the documents.
+    function: the loss, or `module:name`, which `load` imports. shape: the kind of rows it learns from. label_range: lowest and
+    highest target. meaning: the quantity it minimises, for `--help` and the documents.
     """
 
     function: str | Loss
