@@ -1,11 +1,11 @@
-"""The encoder: BERT and a pooling over its tokens, which turn a sentence into one vector (an embedding).
+"""The encoder: BERT and a pooling over its tokens turn a sentence into one vector (an embedding).
 
 >>> encoder = ConnectionBert.load("transformers/bert/all-MiniLM-L6-v2")  # doctest: +SKIP
 >>> encoder.encode(["A cat sleeps.", "A kitten naps."]).shape  # doctest: +SKIP
 (2, 384)
 
-Sentences go through BERT packed: laid end to end in one row, with no padding token (see `ConnectionDataset.pack`).
-All of BERT but attention works token by token and does not notice; attention is told where each sentence lies.
+BERT computes sentences packed, that is concatenated in one row without padding tokens (see `ConnectionDataset.pack`). Only
+attention combines tokens, so only attention needs to know where each sentence begins and ends.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 16_384
 
 
 def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:
-    """Token states (T, H) of packed sentences → one vector a sentence (N, H), in packed order.
+    """Token states (T, H) of packed sentences → one vector per sentence (N, H), in packed order.
 
-    pooling: "mean" of all tokens, [CLS] and [SEP] among them; "cls", the last hidden state of [CLS] (not BERT's
-    pooler); "max" of each dimension. Reimers and Gurevych, 2019, section 3.
+    pooling: "mean" of all tokens, including [CLS] and [SEP]; "cls", the last hidden state of [CLS] (not BERT's pooler);
+    "max" of each dimension. Reimers and Gurevych, 2019, section 3.
     """
     pooled = []
     for part, (length, count) in zip(states.split([length * count for length, count in groups]), groups, strict=True):
@@ -61,9 +61,9 @@ def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:
 class ConnectionBert(nn.Module):
     """A siamese sentence encoder (Sentence-BERT): the same BERT and pooling for both sentences of a pair.
 
-    bert: transformers' model, float32. pooling: mean, cls or max. normalize: whether vectors are scaled to length 1.
-    max_tokens: longer sentences are cut to it, [CLS] and [SEP] included. by_hand: whether the CPU computes BERT's layers
-    with `connection/encoder/packed/layer.py`, faster, or with transformers' own; the results are equal but for rounding.
+    bert: transformers' model, float32. pooling: mean, cls or max. normalize: whether embeddings are scaled to length 1.
+    max_tokens: longer sentences are cut to it, including [CLS] and [SEP]. by_hand: whether the CPU computes BERT's layers
+    with the faster `connection/encoder/packed/layer.py` or with transformers; results differ only by rounding.
     """
 
     by_hand = True
@@ -87,7 +87,7 @@ class ConnectionBert(nn.Module):
         self.normalize = normalize
         self.max_tokens = max_tokens
         self.lower_case_first = lower_case_first
-        self.use = dict(use or {})  # of the folder, for sentence-transformers: prompts by name, the similarity
+        self.use = dict(use or {})  # for sentence-transformers, from the folder: prompts by name, the similarity
 
     @classmethod
     def load(
@@ -95,10 +95,10 @@ class ConnectionBert(nn.Module):
     ) -> ConnectionBert:
         """Load an encoder from a folder: a plain BERT, or one saved by this project or by sentence-transformers.
 
-        pooling: "" takes what the folder says, mean for a plain BERT. max_tokens: None takes what the folder says; more
-        than BERT has positions for is lowered to that. Every weight comes from the folder, as float32, in evaluation
-        mode on the CPU. A missing pooler is left out, since no pooling uses it; one line says so unless `quiet`.
-        Raises UserMistake with what the folder lacks, or holds and should not; nothing is fetched or made up.
+        pooling: "" takes the folder's, mean for a plain BERT. max_tokens: None takes the folder's; it is lowered to the number
+        of BERT's positions. All weights come from the folder, as float32, on the CPU; nothing is downloaded or initialised at
+        random. The encoder is in evaluation mode. A missing pooler is left out, since no pooling uses it; unless `quiet`, one
+        line says so. Raises UserMistake if the folder lacks a file or does not hold a valid encoder.
         """
         description = inspect_encoder(folder, pooling)
         config = load_config(description)
@@ -110,7 +110,7 @@ class ConnectionBert(nn.Module):
         if pieces < config.vocab_size and not quiet:
             print(f"{description.bert}: the vocabulary has {pieces:,} pieces, the weights are for {config.vocab_size:,}.")
         if max_tokens is not None and max_tokens < 3:
-            raise UserMistake(f"max_tokens is {max_tokens}; with [CLS] and [SEP] a sentence needs at least 3.")
+            raise UserMistake(f"max_tokens is {max_tokens}; it must be at least 3, because [CLS] and [SEP] count.")
         most_tokens = description.family.most_tokens(config)
         return cls(
             bert,
@@ -133,28 +133,31 @@ class ConnectionBert(nn.Module):
 
     @property
     def words(self) -> nn.Embedding | TrainedRows:
-        """The table of word embeddings."""
+        """The word embeddings."""
         words = self.bert.get_input_embeddings()
         assert isinstance(words, (nn.Embedding, TrainedRows))
         return words
 
     def train_rows_of(self, token_ids: np.ndarray) -> None:
-        """Train only the word embeddings of these tokens: the same result, where they are all that training will see and
-        the optimizer has no weight decay, for less time and memory. Call it on the device where training is done."""
+        """Train only the word embeddings of these tokens, which saves time and memory.
+
+        The result is the same if training sees no other token and the optimizer has no weight decay. Call it once, after the
+        encoder was moved to its device.
+        """
         words = self.words
-        assert isinstance(words, nn.Embedding)  # not those of an earlier call
+        assert isinstance(words, nn.Embedding)  # not called before
         trained = TrainedRows(words.weight.detach(), torch.from_numpy(np.unique(token_ids)).long(), words.padding_idx)
         self.bert.set_input_embeddings(trained.train(self.training))
 
     def weights(self) -> dict[str, Tensor]:
-        """Every weight by its name in transformers' model, whatever the encoder is trained with."""
+        """Every weight by its name in transformers' model, also after `train_rows_of`."""
         words = self.family.word_embeddings
         named = {name: weight.detach() for name, weight in self.bert.named_parameters() if name != f"{words}.rows"}
         return {f"{words}.weight": self.words.weight.detach()} | named
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take what `weights` gave, into the tensors that are there. Raises ValueError where names or shapes differ."""
+        """Copy the result of `weights` into the encoder's tensors. Raises ValueError if names or shapes differ."""
         own = self.weights()
         if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in weights.items()}:
             raise ValueError("these are the weights of another encoder")
@@ -166,7 +169,7 @@ class ConnectionBert(nn.Module):
             weight.copy_(weights[name])
 
     def forward(self, batch: PackedBatch) -> Tensor:
-        """Embeddings (N, H) of a packed batch, in the order in which its sentences were given."""
+        """Embeddings (N, H) of a packed batch, in the original order of its sentences."""
         positions = self.family.positions(batch.position_ids, self.bert.config)  # (T,)
         if self.by_hand and runs_by_hand(self.bert):
             embedded = self.family.embed(self.bert, batch.input_ids, positions)  # (T, H)
@@ -182,49 +185,50 @@ class ConnectionBert(nn.Module):
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
     def rows_of(self, tokens: np.ndarray) -> np.ndarray:
-        """How many rows are computed for packed batches of so many tokens each, (n,) both."""
+        """The number of rows that are computed for packed batches, (n,). tokens: (n,) the number of tokens of each."""
         return np.array([row_count(int(count)) for count in tokens]) if self.by_hand and runs_by_hand(self.bert) else tokens
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
-        """Token ids of each sentence, (T,) int32 with [CLS] and [SEP], and how many were cut to `max_tokens`."""
+        """Token ids of each sentence, (T,) int32 with [CLS] and [SEP]; the number of sentences cut to `max_tokens`."""
         backend = self.tokenizer.backend_tokenizer
         backend.no_padding()
         backend.enable_truncation(self.max_tokens)
         tokens, cut = [], 0
-        for some in _parts(sentences):
-            for encoding in backend.encode_batch([_whole(sentence) for sentence in some]):
+        for part in _parts(sentences):
+            for encoding in backend.encode_batch([_without_surrogates(sentence) for sentence in part]):
                 tokens.append(np.array(encoding.ids, dtype=np.int32))
                 cut += bool(encoding.overflowing)
         return tokens, cut
 
     def whole_lengths(self, sentences: Sequence[str], lengths: np.ndarray) -> np.ndarray:
-        """How many tokens sentences (n,) have before any is cut. lengths: (n,) what `tokenize` has cut them to."""
-        whole, backend = lengths.copy(), self.tokenizer.backend_tokenizer
+        """The number of tokens of each sentence before cutting, (n,). lengths: (n,) the numbers after `tokenize`."""
+        whole_lengths, backend = lengths.copy(), self.tokenizer.backend_tokenizer
         backend.no_truncation()
         rows = np.flatnonzero(lengths == self.max_tokens).tolist()
-        ends = iter(rows)
-        for some in _parts([sentences[row] for row in rows]):
-            for encoding in backend.encode_batch_fast([_whole(sentence) for sentence in some]):
-                whole[next(ends)] = len(encoding.ids)
-        return whole
+        next_row = iter(rows)
+        for part in _parts([sentences[row] for row in rows]):
+            for encoding in backend.encode_batch_fast([_without_surrogates(sentence) for sentence in part]):
+                whole_lengths[next(next_row)] = len(encoding.ids)
+        return whole_lengths
 
     def encode(self, sentences: Sequence[str], batch_size: int = 256) -> np.ndarray:
-        """Embeddings of sentences in the order given: float32 (n, H). Each distinct sentence is computed once.
+        """Embeddings of sentences, (n, H) float32, in their order. Each distinct sentence is computed once.
 
-        batch_size: sentences computed at a time, at most; it changes speed and memory, the vectors by no more than rounding.
+        batch_size: maximum number of sentences computed at once. It changes speed and memory, and embeddings only by rounding.
+        Raises TypeError for a single string or an item that is not a string.
         """
         if isinstance(sentences, str):
-            raise TypeError("encode takes a list of sentences; for a single one give [sentence]")
+            raise TypeError("encode takes a list of sentences; pass a single one as [sentence]")
         sentences = list(sentences)
         for i, sentence in enumerate(sentences):
             if not isinstance(sentence, str):
-                raise TypeError(f"sentence {i} is {sentence!r}, no text")
+                raise TypeError(f"sentence {i} is {sentence!r}, not a string")
         number = {sentence: i for i, sentence in enumerate(dict.fromkeys(sentences))}
         embeddings = self.encode_tokens(self.tokenize(list(number))[0], batch_size)
         return embeddings[[number[sentence] for sentence in sentences]]
 
     def encode_tokens(self, sentences: Sequence[np.ndarray], batch_size: int = 256) -> np.ndarray:
-        """Embeddings of tokenised sentences in the order given: float32 (n, H). Without gradients or dropout."""
+        """Embeddings of tokenised sentences, (n, H) float32, in their order. Without gradients or dropout."""
         embeddings = np.empty((len(sentences), self.dimension), dtype=np.float32)
         most_tokens = TOKENS_AT_ONCE_ON_CPU if self.device.type == "cpu" else TOKENS_AT_ONCE_ON_CARD
         with evaluating(self), torch.inference_mode():
@@ -234,9 +238,9 @@ class ConnectionBert(nn.Module):
         return embeddings
 
     def save(self, folder: str | Path) -> None:
-        """Write the encoder into `folder`, as sentence-transformers (2 or later) and `ConnectionBert.load` read it.
+        """Save the encoder to `folder`, in the format that sentence-transformers (2 or later) and `ConnectionBert.load` read.
 
-        A folder that exists keeps its other files. Nothing but weights, vocabulary and settings is written.
+        Other files in an existing folder are kept. Only weights, vocabulary and settings are written.
         """
         folder = Path(folder)
         durable.make_folder(folder)
@@ -260,7 +264,7 @@ class ConnectionBert(nn.Module):
 
 
 def _runs(lengths: np.ndarray, most_sentences: int, most_tokens: int) -> Iterator[np.ndarray]:
-    """Sentences by length, in runs that are computed together: one sentence or more, within both bounds.
+    """Batches of sentence numbers, sorted by length. Each is within both bounds, or is a single sentence.
 
     >>> [run.tolist() for run in _runs(np.array([5, 2, 9, 2, 3]), 3, 9)]
     [[1, 3, 4], [0], [2]]
@@ -276,7 +280,7 @@ def _runs(lengths: np.ndarray, most_sentences: int, most_tokens: int) -> Iterato
 
 
 def _parts(sentences: Sequence[str], most_sentences: int = 4096, most_characters: int = 1_000_000) -> Iterator[Sequence[str]]:
-    """Sentences in parts, so that the tokenizer's memory is bounded: up to 500 bytes a character. None is divided."""
+    """Split a list of sentences into parts, to bound the tokenizer's memory (up to 500 bytes per character)."""
     start = characters = 0
     for end, sentence in enumerate(sentences):
         if end > start and (end - start == most_sentences or characters + len(sentence) > most_characters):
@@ -287,8 +291,8 @@ def _parts(sentences: Sequence[str], most_sentences: int = 4096, most_characters
         yield sentences[start:]
 
 
-def _whole(sentence: str) -> str:
-    """The sentence with a "?" for every half of a surrogate pair, which is no character; JSON files can hold some."""
+def _without_surrogates(sentence: str) -> str:
+    """Replace each lone surrogate by "?". It is not a character, but JSON files can contain some."""
     try:
         sentence.encode()
     except UnicodeEncodeError:
@@ -298,7 +302,7 @@ def _whole(sentence: str) -> str:
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) for the time of a `with`, then the mode that was."""
+    """Evaluation mode (no dropout) within a `with` block; afterwards the previous mode."""
     was_training = module.training
     module.eval()
     try:

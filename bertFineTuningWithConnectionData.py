@@ -154,7 +154,7 @@ START_OVER = False
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """One run, from files to result. Returns 0; raises UserMistake with a sentence for the person."""
+    """One run, from files to result. Returns 0; raises UserMistake with a message for the user."""
     check_python()
     settings = read_settings(__file__, globals(), KINDS, arguments)
     check_packages()
@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     from connection.run.tensorboard_events import check_tensorboard
     from connection.script.interruption import stoppable
 
-    # All that can be wrong with what the person gave is found here, before weights are loaded or a file is written.
+    # All errors in constants and files are found here, before weights are loaded or a file is written.
     if settings.TENSORBOARD:
         check_tensorboard()
     adopt_unfinished(settings, TRAINING_DEFAULTS)
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop) -> None:
-    """Look at OUTPUT, then leave it alone, make a run of it or go on with the one there."""
+    """Begin or resume the run in OUTPUT, or do nothing if it is complete. Raises UserMistake if OUTPUT cannot be used."""
     from connection.disk.files import check_space, set_aside
     from connection.encoder.device import memory_errors_named, prepare_device
     from connection.encoder.weights import weights_bytes
@@ -209,9 +209,9 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
             write_report(settings.OUTPUT)
         return
     checkpoints = find_checkpoints(settings.OUTPUT, description, decision)
-    going_on = decision is Decision.CONTINUE
-    assert folder.weights is not None  # inspect_encoder has found them
-    check_space(settings.OUTPUT, weights_bytes(folder), trains=settings.EPOCHS > 0, going_on=going_on)
+    resumes = decision is Decision.CONTINUE
+    assert folder.weights is not None  # inspect_encoder has checked it
+    check_space(settings.OUTPUT, weights_bytes(folder), trains=settings.EPOCHS > 0, going_on=resumes)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE, MAX_TOKENS=settings.MAX_TOKENS or folder.own_max_tokens):
         encoder, datasets, seconds = load(settings, folder, splits, device)
@@ -222,7 +222,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
             loss, train = LOSSES[settings.LOSS].load(), datasets.pop("train")
             run_job(Job(settings, run, splits, encoder, train, datasets, loss, stop, seconds))
             tidy_finished(settings)
-        except BaseException:  # stopped, out of memory, a loss that is not finite: its curves may tell why
+        except BaseException:  # stopped, out of memory, non-finite loss: the curves may show why
             write_report(run.folder)
             raise
         finally:
@@ -232,7 +232,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
 def load(
     settings: Settings, folder: EncoderFolder, splits: Splits, device: torch.device
 ) -> tuple[ConnectionBert, dict[str, ConnectionDataset], float]:
-    """The encoder on its device; train, dev and test as its token ids; the seconds that both took."""
+    """The encoder on its device; train, dev and test as token ids; the seconds that both took."""
     import numpy as np
 
     from connection.encoder.device import move_checked
@@ -264,7 +264,7 @@ def load(
 
 
 def run_job(job: Job) -> None:
-    """Evaluate, train, evaluate the best weights as they lie in best/, and leave the result in the run's folder."""
+    """Evaluate, train, evaluate the weights in best/, and write the result into the run's folder."""
     from connection.run.result import write_result
     from connection.run.summary import result_text, speed_text, summarise
     from connection.training.checks import refuse_broken_encoder
@@ -295,9 +295,9 @@ def run_job(job: Job) -> None:
 
 
 def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Training:
-    """The training loop, from the newest checkpoint on. When it returns, best/ holds the best weights, the encoder the last.
+    """The training loop; resumes from the newest checkpoint. Afterwards best/ has the best weights, the encoder the last.
 
-    Raises Stopped, after a checkpoint, at the end of the step in which a signal came.
+    After a signal, it finishes the step, writes a checkpoint and raises Stopped.
     """
     import torch
 
@@ -311,7 +311,7 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
 
     settings, encoder, stop = job.settings, job.encoder, job.stop
     if not settings.WEIGHT_DECAY:
-        encoder.train_rows_of(job.train.ids)  # the word embeddings of other tokens would never move
+        encoder.train_rows_of(job.train.ids)  # those of other tokens would never change
     optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY)
     training = resume_training(job.run, encoder, optimizer) or begin_training(job, before)
     stream = remaining_batches(job.train, settings.BATCH_SIZE, settings.SEED, settings.EPOCHS, training.step)
@@ -321,7 +321,7 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
         for batch in batches:
             learning_rate = schedule.learning_rate(training.step)
             set_learning_rate(optimizer, learning_rate)
-            # Dropout follows from the seed and the step alone: no evaluation, log or restart can shift it.
+            # Dropout depends on seed and step only, so evaluations, logging and restarts do not change it.
             torch.manual_seed(derive_seed(settings.SEED, STEP, training.step))
             loss = batch_loss(encoder, batch, job.loss, settings.PRECISION)
             loss.backward()
@@ -344,13 +344,13 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
 
 
 def batch_loss(encoder: ConnectionBert, batch: PackedPairs, loss: Loss, precision: str) -> Tensor:
-    """The loss of B pairs, both sides of them in one forward. precision: of the matrix products."""
+    """The loss of B pairs, with both sides in one forward pass. precision: of the matrix products, as PRECISION."""
     import torch
 
     batch = batch.to(encoder.device)
     with torch.autocast(encoder.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         embeddings = encoder(batch)  # (2B, H)
-    return loss(embeddings.chunk(2), batch.scores)  # of sentence1 and of sentence2, (B, H) each
+    return loss(embeddings.chunk(2), batch.scores)  # the embeddings of each side are (B, H)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def check_output(output: Path, pairs: Path) -> None:
 
 
 def read_layout(settings: Settings) -> Layout:
-    """The layout of PAIRS_FILE. Raises UserMistake if columns are given partly by number and partly by name."""
+    """The layout of PAIRS_FILE. Raises UserMistake if the sentence columns are numbers but the score column is a name."""
     from connection.reading.layout import Layout
 
     sentences = (settings.SENTENCE1_COLUMN, settings.SENTENCE2_COLUMN)

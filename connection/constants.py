@@ -1,4 +1,4 @@
-"""Which kind of value each constant of each script takes. Layer 6: the choices come from the tables of the layers below."""
+"""The kind of value that each constant of both scripts takes. Layer 6: the choices come from tables of lower layers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ KINDS = {
     "TENSORBOARD": Kind(bool),
     "START_OVER": Kind(bool),
 }
-# The training script's constants as this version ships them, as JSON has them; paths are not compared by their name.
+# Defaults of the training script's constants, as JSON values. Files are left out: runs compare their contents, not paths.
 TRAINING_DEFAULTS = {
     "POOLING": "",
     "MAX_TOKENS": 0,
@@ -82,7 +82,7 @@ TRAINING_DEFAULTS = {
     "TENSORBOARD": False,
     "START_OVER": False,
 }
-# Those of the scoring script: what it shares with training means the same there, but for a score that may be absent.
+# The scoring script shares these kinds with training; only its SCORE_COLUMN differs, which may be empty.
 _SHARED = "ENCODER SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING BATCH_SIZE DEVICE PRECISION THREADS"
 SCORING_KINDS = {name: KINDS[name] for name in _SHARED.split()} | {
     "PAIRS_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),

@@ -15,7 +15,7 @@ def cosine_loss(embeddings: Sequence[Tensor], scores: Tensor) -> Tensor:
 
     Reimers and Gurevych, 2019, section 3 (arXiv 1908.10084).
 
-    embeddings: of sentence1 and of sentence2, (B, H) each. scores: (B,), each from 0 to 1. Returns a scalar.
+    embeddings: those of sentence1 and of sentence2, (B, H) each. scores: (B,), from 0 to 1. Returns a scalar.
 
     >>> u, v = Tensor([[1.0, 0.0], [1.0, 0.0]]), Tensor([[0.0, 2.0], [3.0, 0.0]])
     >>> cosine_loss((u, v), Tensor([0.5, 1.0])).item()  # cosines 0 and 1: (0.25 + 0) / 2
