@@ -3,7 +3,7 @@
     python benchmarks/beside_other_work.py --alternations 5
 
 Trains the embedded encoder for 40 steps of 16 pairs of the STS benchmark, in turn with OpenMP's own GOMP_SPINCOUNT and with the
-1,000 spins that the scripts set, each alone and beside a process that keeps one core busy. Linux. Needs the STS benchmark
+1,000 spins that the scripts set where a CPU is busy, each alone and beside a process that keeps one core busy. Linux. Needs the STS benchmark
 (variable STSB, or data/stsb/) and the embedded encoder (downloadBert.py). Prints the median step of each and writes
 benchmarks/results/beside_other_work.json.
 """
@@ -27,7 +27,7 @@ ENCODER = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
 ROWS = 640
 SPINS = {
     "as libgomp has it": "300000",
-    "as the scripts set it": "1000",
+    "as the scripts set it beside other work": "1000",
 }
 
 

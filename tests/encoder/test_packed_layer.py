@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import BertModel
 
+import connection.encoder.packed.dropout
 import connection.encoder.packed.forward
 import connection.encoder.packed.products
 from connection.encoder.packed.attention_plan import AttentionPlan, choose_groups
@@ -197,7 +198,6 @@ def test_masks_drop_their_share_and_keep_the_mean() -> None:
     torch.manual_seed(0)
     for probability in (0.0, 0.1, 0.5):
         masks = draw_masks([(1000, 1000), (3, 5)], probability)
-        assert all(mask.kept.dtype == torch.bool for mask in masks)  # a quarter of float32
         first, second = (mask.factors() for mask in masks)
         assert first.shape == (1000, 1000) and second.shape == (3, 5) and first.dtype == torch.float32
         dropped = (first == 0).double().mean().item()
@@ -209,6 +209,16 @@ def test_masks_drop_their_share_and_keep_the_mean() -> None:
         for distance in (1, 2, 3, 4):
             both = (flat[:-distance] * flat[distance:]).mean().item()
             assert abs(both - dropped**2) < 1e-3
+
+
+def test_large_masks_take_a_quarter_and_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    floats = draw_masks([(40, 30), (7,)], 0.3)
+    monkeypatch.setattr(connection.encoder.packed.dropout, "_FLOATS_KEPT", 1206)
+    torch.manual_seed(3)
+    bools = draw_masks([(40, 30), (7,)], 0.3)
+    assert all(mask.kept.dtype == torch.bool for mask in bools) and all(mask.kept.dtype == torch.float32 for mask in floats)
+    assert all(torch.equal(one.factors(), other.factors()) for one, other in zip(floats, bools, strict=True))
 
 
 def test_masks_follow_from_the_seed_whatever_was_drawn_before() -> None:

@@ -12,16 +12,20 @@ from torch import Tensor
 _LEVELS = 1 << 16
 
 
+# Masks of so many numbers in all are kept as float32, 64 MB; larger ones as bool, a quarter of that, and made float when used.
+_FLOATS_KEPT = 16_000_000
+
+
 @dataclass(frozen=True)
 class Mask:
-    """A dropout mask. kept: bool, which values are kept (a quarter of float32's memory). scale: their factor, 1 / (1 − p)."""
+    """The numbers that a dropout keeps, and their factor 1 / (1 − p). kept: bool, or float32 with the factor in it already."""
 
     kept: Tensor
     scale: float
 
     def factors(self) -> Tensor:
-        """0 or `scale`, as float32. Computed again in the backward pass, to save memory."""
-        return self.kept.to(torch.float32).mul_(self.scale)
+        """0 or `scale`, float32."""
+        return self.kept.to(torch.float32).mul_(self.scale) if self.kept.dtype == torch.bool else self.kept
 
 
 def draw_masks(shapes: Sequence[Sequence[int]], probability: float) -> list[Mask]:
@@ -36,4 +40,6 @@ def draw_masks(shapes: Sequence[Sequence[int]], probability: float) -> list[Mask
     bits = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = bits.view(torch.int16)[: sum(sizes)] >= dropped - _LEVELS // 2
     scale = _LEVELS / (_LEVELS - dropped)
+    if sum(sizes) <= _FLOATS_KEPT:
+        kept = kept.to(torch.float32).mul_(scale)
     return [Mask(part.view(*shape), scale) for part, shape in zip(kept.split(sizes), shapes, strict=True)]
