@@ -3,9 +3,9 @@
     python benchmarks/beside_other_work.py --alternations 5
 
 Trains the embedded encoder for 40 steps of 16 pairs of the STS benchmark, in turn with OpenMP's own GOMP_SPINCOUNT and with the
-1,000 spins that the scripts set where a CPU is busy, each alone and beside a process that keeps one core busy. Linux. Needs the STS benchmark
-(variable STSB, or data/stsb/) and the embedded encoder (downloadBert.py). Prints the median step of each and writes
-benchmarks/results/beside_other_work.json.
+1,000 spins that the scripts set where a CPU is busy, each alone and beside a process that keeps one core busy. Linux. Needs
+the STS benchmark (variable STSB, or data/stsb/) and the embedded encoder (downloadBert.py). Prints the median step of each and
+writes benchmarks/results/beside_other_work.json.
 """
 
 from __future__ import annotations
