@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from connection import UserMistake
 from connection.disk import durable
 from connection.disk.safetensors_file import safetensors_chunks
+from connection.encoder.batches import parts, runs_by_length, without_surrogates
 from connection.encoder.families import family_of
 from connection.encoder.folder import inspect_encoder, write_description
 from connection.encoder.packed.attention import PACKED
@@ -194,8 +195,8 @@ class ConnectionBert(nn.Module):
         backend.no_padding()
         backend.enable_truncation(self.max_tokens)
         tokens, cut = [], 0
-        for part in _parts(sentences):
-            for encoding in backend.encode_batch([_without_surrogates(sentence) for sentence in part]):
+        for part in parts(sentences):
+            for encoding in backend.encode_batch([without_surrogates(sentence) for sentence in part]):
                 tokens.append(np.array(encoding.ids, dtype=np.int32))
                 cut += bool(encoding.overflowing)
         return tokens, cut
@@ -206,8 +207,8 @@ class ConnectionBert(nn.Module):
         backend.no_truncation()
         rows = np.flatnonzero(lengths == self.max_tokens).tolist()
         next_row = iter(rows)
-        for part in _parts([sentences[row] for row in rows]):
-            for encoding in backend.encode_batch_fast([_without_surrogates(sentence) for sentence in part]):
+        for part in parts([sentences[row] for row in rows]):
+            for encoding in backend.encode_batch_fast([without_surrogates(sentence) for sentence in part]):
                 whole_lengths[next(next_row)] = len(encoding.ids)
         return whole_lengths
 
@@ -232,7 +233,7 @@ class ConnectionBert(nn.Module):
         embeddings = np.empty((len(sentences), self.dimension), dtype=np.float32)
         most_tokens = TOKENS_AT_ONCE_ON_CPU if self.device.type == "cpu" else TOKENS_AT_ONCE_ON_CARD
         with evaluating(self), torch.inference_mode():
-            for rows in _runs(np.array([len(ids) for ids in sentences]), batch_size, most_tokens):
+            for rows in runs_by_length(np.array([len(ids) for ids in sentences]), batch_size, most_tokens):
                 batch = pack([sentences[row] for row in rows]).to(self.device)
                 embeddings[rows] = self(batch).float().cpu().numpy()
         return embeddings
@@ -261,43 +262,6 @@ class ConnectionBert(nn.Module):
             lower_case_first=self.lower_case_first,
             use=self.use,
         )
-
-
-def _runs(lengths: np.ndarray, most_sentences: int, most_tokens: int) -> Iterator[np.ndarray]:
-    """Batches of sentence numbers, sorted by length. Each is within both bounds, or is a single sentence.
-
-    >>> [run.tolist() for run in _runs(np.array([5, 2, 9, 2, 3]), 3, 9)]
-    [[1, 3, 4], [0], [2]]
-    """
-    order = np.argsort(lengths, kind="stable")
-    ends, start = np.cumsum(lengths[order]), 0
-    while start < len(order):
-        before = ends[start - 1] if start else 0
-        fitting = int(np.searchsorted(ends, before + most_tokens, side="right"))
-        stop = max(start + 1, min(fitting, start + most_sentences))
-        yield order[start:stop]
-        start = stop
-
-
-def _parts(sentences: Sequence[str], most_sentences: int = 4096, most_characters: int = 1_000_000) -> Iterator[Sequence[str]]:
-    """Split a list of sentences into parts, to bound the tokenizer's memory (up to 500 bytes per character)."""
-    start = characters = 0
-    for end, sentence in enumerate(sentences):
-        if end > start and (end - start == most_sentences or characters + len(sentence) > most_characters):
-            yield sentences[start:end]
-            start, characters = end, 0
-        characters += len(sentence)
-    if start < len(sentences):
-        yield sentences[start:]
-
-
-def _without_surrogates(sentence: str) -> str:
-    """Replace each lone surrogate by "?". It is not a character, but JSON files can contain some."""
-    try:
-        sentence.encode()
-    except UnicodeEncodeError:
-        return sentence.encode(errors="replace").decode()
-    return sentence
 
 
 @contextlib.contextmanager

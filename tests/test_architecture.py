@@ -1,4 +1,4 @@
-"""The layers of connection/: who may import whom, and that no files import each other in a circle (docs/architecture.md)."""
+"""The layers of connection/: which file may import which, and no import cycles (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertFineTuningWithConnectionData as script
-import ConnectionBert as connection_bert
+from connection.encoder import batches
 from connection.reading import overlap
 from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, normal_form
@@ -63,10 +63,10 @@ def test_the_tokenizer_gets_many_characters_in_parts_and_the_tokens_are_the_same
     alone = [encoder.tokenize([sentence])[0][0].tolist() for sentence in sentences]
     together, cut = encoder.tokenize(sentences)
     assert [ids.tolist() for ids in together] == alone and cut == 4
-    parts = list(connection_bert._parts(sentences, most_sentences=3, most_characters=50_000))
+    parts = list(batches.parts(sentences, most_sentences=3, most_characters=50_000))
     assert [sentence for part in parts for sentence in part] == sentences
     assert all(len(part) <= 3 and (len(part) == 1 or sum(map(len, part)) <= 50_000) for part in parts)
-    monkeypatch.setattr(connection_bert._parts, "__defaults__", (3, 50_000))
+    monkeypatch.setattr(batches.parts, "__defaults__", (3, 50_000))
     assert [ids.tolist() for ids in encoder.tokenize(sentences)[0]] == alone
     assert encoder.tokenize([]) == ([], 0)
 

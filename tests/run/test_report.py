@@ -1,4 +1,4 @@
-"""report.html: what it holds, of finished and stopped runs; that no sentence can leave its place."""
+"""report.html: its content for finished and stopped runs; no sentence can break out of its element."""
 
 from __future__ import annotations
 
