@@ -192,7 +192,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     from connection.encoder.weights import weights_bytes
     from connection.run.description import describe_run
     from connection.run.folder import Run
-    from connection.run.report import REPORT, write_report
+    from connection.run.report import write_report
     from connection.run.start import Decision, decide, find_checkpoints, tidy_finished
     from connection.training.job import Job
     from connection.training.losses import LOSSES
@@ -203,10 +203,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     description = describe_run(settings.as_json(), effective, TRAINING_DEFAULTS, files)
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Decision.DONE:
-        print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
-        tidy_finished(settings)
-        if not (settings.OUTPUT / REPORT).exists():
-            write_report(settings.OUTPUT)
+        leave_finished(settings)
         return
     checkpoints = find_checkpoints(settings.OUTPUT, description, decision)
     resumes = decision is Decision.CONTINUE
@@ -227,6 +224,17 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
             raise
         finally:
             run.close()
+
+
+def leave_finished(settings: Settings) -> None:
+    """Say that OUTPUT holds this run, complete, and finish what a kill may have cut short after summary.json."""
+    from connection.run.report import REPORT, write_report
+    from connection.run.start import tidy_finished
+
+    print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
+    tidy_finished(settings)
+    if not (settings.OUTPUT / REPORT).exists():
+        write_report(settings.OUTPUT)
 
 
 def load(
