@@ -25,8 +25,8 @@ import torch.nn.functional as F
 def absolute_loss(embeddings, scores):
     return (F.cosine_similarity(*embeddings) - scores).abs().mean()
 """,
-    "connection/reading/bar_table.py": """
-from connection.reading.table import Table
+    "connection/reading/formats/bar_table.py": """
+from connection.reading.formats.table import Table
 
 def open_file(path, reading):
     return BarTable(path)
@@ -59,7 +59,7 @@ LINES = {  # file → what stands there, and the one line that comes after it
         "LOSSES = {\n",
         '    "absolute": Entry("connection.training.losses.absolute:absolute_loss", "scored pairs", (0, 1), "the distance"),\n',
     ),
-    "connection/reading/formats.py": ("FORMATS = {\n", '    ".bars": "connection.reading.bar_table",\n'),
+    "connection/reading/formats/__init__.py": ("FORMATS = {\n", '    ".bars": "connection.reading.formats.bar_table",\n'),
     "connection/encoder/families/__init__.py": ("FAMILIES = {\n", '    "roberta": "connection.encoder.families.roberta",\n'),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from connection.reading.table import Reading
+from connection.reading.formats.table import Reading
 from connection.script.settings import Settings
 
 

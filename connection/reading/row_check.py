@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from connection.reading.table import DAMAGED, NUMBER, BadRow, NotText, Table
+from connection.reading.formats.table import DAMAGED, NUMBER, BadRow, NotText, Table
 from connection.text import printable
 
 if TYPE_CHECKING:

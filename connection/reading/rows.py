@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from connection import UserMistake
 from connection.reading.formats import open_table
+from connection.reading.formats.table import BadRow, Table
 from connection.reading.layout import Layout
 from connection.reading.row_check import RowCheck, shown
-from connection.reading.table import BadRow, Table
 
 SHOWN_BAD_ROWS = 20
 

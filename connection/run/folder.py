@@ -19,7 +19,7 @@ from connection.disk.checkpoints import Checkpoints
 from connection.disk.durable import writing
 from connection.disk.files import TRIAL
 from connection.disk.json_file import parse_json
-from connection.reading.csv_table import write_csv
+from connection.reading.formats.csv_table import write_csv
 from connection.run.tensorboard_events import EventFiles
 
 

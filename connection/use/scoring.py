@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from connection import UserMistake
-from connection.reading.csv_table import write_csv
+from connection.reading.formats.csv_table import write_csv
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
 from connection.training.bootstrap import spearman_interval, with_interval

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connection import UserMistake
-from connection.reading import csv_table as table_files
+from connection.reading.formats import csv_table as table_files
 from connection.reading.layout import Layout
 from connection.reading.pairs import read_pairs
 

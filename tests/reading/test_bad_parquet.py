@@ -129,7 +129,7 @@ def test_text_in_parquet_that_is_no_unicode(parquet: Callable[..., Path]) -> Non
 
 def test_a_parquet_cell_and_a_page_of_high_ratio(parquet: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes that unpack to far more."""
-    from connection.reading import parquet_table
+    from connection.reading.formats import parquet_table
 
     path = parquet(sentence1=["a" * 10_000_000, "B"])
     assert path.stat().st_size < 1_000_000

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.reading.csv_table import with_guard, write_csv
+from connection.reading.formats.csv_table import with_guard, write_csv
 from connection.reading.layout import Layout
 from connection.reading.pairs import Pairs, read_pairs
 

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.reading.csv_table import write_csv
 from connection.reading.formats import open_table
+from connection.reading.formats.csv_table import write_csv
+from connection.reading.formats.table import Reading
 from connection.reading.layout import Layout
 from connection.reading.pairs import read_pairs
-from connection.reading.table import Reading
 
 HERE = settings(
     max_examples=300,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from connection import UserMistake
-from connection.reading.table import NUMBER, Reading, Table
-from connection.reading.text_lines import LONGEST_ROW, read_lines
+from connection.reading.formats.table import NUMBER, Reading, Table
+from connection.reading.formats.text_lines import LONGEST_ROW, read_lines
 
 # What a spreadsheet may take for the start of a formula, after blanks and invisible characters that it may ignore.
 _FORMULA = re.compile(r"[\s\u00a0\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠\t\r]")

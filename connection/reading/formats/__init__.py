@@ -9,19 +9,19 @@ import importlib
 from pathlib import Path
 
 from connection import UserMistake
-from connection.reading.table import Reading, Table
-from connection.reading.text_lines import check_mark
+from connection.reading.formats.table import Reading, Table
+from connection.reading.formats.text_lines import check_mark
 
 # Extension → the module with its `open_file`. Other extensions are read as CSV.
 FORMATS = {
-    ".csv": "connection.reading.csv_table",
-    ".tsv": "connection.reading.csv_table",
-    ".tab": "connection.reading.csv_table",
-    ".jsonl": "connection.reading.json_lines",
-    ".ndjson": "connection.reading.json_lines",
-    ".json": "connection.reading.json_lines",
-    ".parquet": "connection.reading.parquet_table",
-    ".pq": "connection.reading.parquet_table",
+    ".csv": "connection.reading.formats.csv_table",
+    ".tsv": "connection.reading.formats.csv_table",
+    ".tab": "connection.reading.formats.csv_table",
+    ".jsonl": "connection.reading.formats.json_lines",
+    ".ndjson": "connection.reading.formats.json_lines",
+    ".json": "connection.reading.formats.json_lines",
+    ".parquet": "connection.reading.formats.parquet_table",
+    ".pq": "connection.reading.formats.parquet_table",
 }
 # First bytes of formats that cannot be read → what the file is, and what to do.
 _FOREIGN = {
