@@ -54,7 +54,7 @@ MAX_TOKENS = 0
 
 # --- data ---
 
-# Training pairs: a CSV, TSV, JSON Lines or Parquet file, recognised by the ending of its name.
+# Training pairs: a CSV, TSV, Excel, JSON, Parquet or Arrow file, recognised by the ending of its name.
 TRAIN_FILE = "data/connections-train.csv"
 
 # Pairs for choosing the best weights; never trained on. Empty: DEV_SHARE of the training pairs is held out.
@@ -63,7 +63,8 @@ DEV_FILE = "data/connections-dev.csv"
 # Pairs for the final figures; used neither for training nor for choosing the weights. Empty: no test.
 TEST_FILE = "data/connections-test.csv"
 
-# Column of the first sentence: its name in the header, or its number (from 1) in a file without a header.
+# Column of the first sentence: its name in the header, or its number (from 1) in a file without a header. In JSON, Parquet
+# and Arrow, "labels.score" is the field score within labels.
 SENTENCE1_COLUMN = "sentence1"
 
 # Column of the second sentence: name or number.
@@ -75,14 +76,20 @@ SCORE_COLUMN = "score"
 # Lowest and highest possible score; they become similarity 0 and 1. Use (0, 1) for yes/no labels.
 SCORE_RANGE = (0, 5)
 
-# Character between cells. Empty: a comma in .csv, a tab in .tsv. Use ";" for a CSV from a European Excel.
+# Text between cells, one or more characters. Empty: detected among , ; tab | and ||.
 SEPARATOR = ""
 
 # True: double quotes enclose a cell. False: they are ordinary characters, as in the original STS benchmark.
 QUOTING = True
 
-# Text encoding of the files. Use "cp1252" or "cp949" for a plain CSV from a Western or Korean Excel.
-ENCODING = "utf-8"
+# Text encoding, such as "cp1252" (Western Excel) or "cp949" (Korean Excel). Empty: detected, and refused where unsure.
+ENCODING = ""
+
+# Decimal sign of the scores: "." or ",". Empty: a point, or a comma where that does not separate the cells.
+DECIMAL = ""
+
+# Sheet of an Excel workbook. Empty: the first one.
+SHEET = ""
 
 # Training pairs that are also in dev or test, which makes the figures look better than they are: report them, drop them
 # from training, or refuse to run.
@@ -199,7 +206,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
-    effective = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens}
+    effective = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens} | splits.detected
     description = describe_run(settings.as_json(), effective, TRAINING_DEFAULTS, files)
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Decision.DONE:

@@ -16,11 +16,13 @@ from connection.script.environment import prepare_environment
 from connection.script.requirements import check_packages, check_python
 from connection.script.running import run_script
 from connection.script.settings import Settings, read_settings
+from connection.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from connection.reading.layout import Layout
+    from connection.reading.rows import PairRows
     from connection.training.calibration import Calibration
     from connection.use.survey import Survey
     from ConnectionBert import ConnectionBert
@@ -34,13 +36,15 @@ ENCODER = "output/connections/best"
 
 # --- pairs ---
 
-# Pairs to score: a CSV, TSV, JSON Lines or Parquet file, recognised by the ending of its name.
+# Pairs to score: a CSV, TSV, Excel, JSON, Parquet or Arrow file, recognised by the ending of its name.
 PAIRS_FILE = "data/connections-test.csv"
 
-# CSV file for the result: the columns of PAIRS_FILE, then the similarity. A file that is already there is renamed.
+# File for the result: the columns of PAIRS_FILE, then the similarity. Its name ends in .csv, .tsv or .xlsx. A file that is
+# already there is renamed.
 OUTPUT_FILE = "output/scores.csv"
 
-# Column of the first sentence: its name in the header, or its number (from 1) in a file without a header.
+# Column of the first sentence: its name in the header, or its number (from 1) in a file without a header. In JSON, Parquet
+# and Arrow, "labels.score" is the field score within labels.
 SENTENCE1_COLUMN = "sentence1"
 
 # Column of the second sentence: name or number.
@@ -53,14 +57,20 @@ SCORE_COLUMN = "score"
 # Lowest and highest possible score. Use (0, 1) for yes/no labels.
 SCORE_RANGE = (0, 5)
 
-# Character between cells. Empty: a comma in .csv, a tab in .tsv. Use ";" for a CSV from a European Excel.
+# Text between cells, one or more characters. Empty: detected among , ; tab | and ||.
 SEPARATOR = ""
 
 # True: double quotes enclose a cell. False: they are ordinary characters, as in the original STS benchmark.
 QUOTING = True
 
-# Text encoding of the file. Use "cp1252" or "cp949" for a plain CSV from a Western or Korean Excel.
-ENCODING = "utf-8"
+# Text encoding, such as "cp1252" (Western Excel) or "cp949" (Korean Excel). Empty: detected, and refused where unsure.
+ENCODING = ""
+
+# Decimal sign of the scores: "." or ",". Empty: a point, or a comma where that does not separate the cells.
+DECIMAL = ""
+
+# Sheet of an Excel workbook. Empty: the first one.
+SHEET = ""
 
 # --- a single pair ---
 
@@ -134,14 +144,17 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears complete or not at all."""
     from connection.disk.claim import claimed
+    from connection.reading.rows import PairRows
     from connection.script.interruption import stoppable
-    from connection.use.survey import open_rows, survey
+    from connection.use.survey import survey
 
     check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
     layout = read_layout(settings)
-    rows = open_rows(settings.PAIRS_FILE, layout)
+    rows = PairRows(settings.PAIRS_FILE, layout)
+    if layout.score is not None and rows.layout.score is None:
+        print(f'{settings.PAIRS_FILE} has no column "{layout.score}" (SCORE_COLUMN): similarities only, no metrics.')
     surveyed = survey(rows, has_scores=rows.layout.score is not None)
-    print(f"{surveyed.pairs:,} pairs from {settings.PAIRS_FILE}")
+    print(f"{counted(surveyed.pairs, 'pair')} from {settings.PAIRS_FILE}\nRead as {', '.join(rows.notes)}.")
     from connection.encoder.device import memory_errors_named  # not earlier: it imports torch, which takes seconds
 
     encoder = load(settings)
@@ -152,27 +165,29 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
         claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"),
         memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE),
     ):
-        write_scores(settings, encoder, rows.layout, surveyed, calibration)
+        write_scores(settings, encoder, rows, surveyed, calibration)
 
 
 def write_scores(
-    settings: Settings, encoder: ConnectionBert, layout: Layout, surveyed: Survey, calibration: Calibration | None
+    settings: Settings, encoder: ConnectionBert, rows: PairRows, surveyed: Survey, calibration: Calibration | None
 ) -> None:
-    """Encode the pairs, write OUTPUT_FILE and, if there are scores, print metrics of the similarities against them."""
+    """Encode the pairs, write OUTPUT_FILE and, if there are scores, print metrics of the similarities against them.
+
+    rows: those that were surveyed; they are read again.
+    """
     import numpy as np
 
     from connection.disk import durable
     from connection.disk.files import set_aside
     from connection.reading.rows import PairRows
-    from connection.use.scoring import PairScorer, metrics_text, scored_csv
+    from connection.use.scoring import PairScorer, ScoredRows, metrics_text, scores_file
 
     scorer = PairScorer(encoder, surveyed, settings.BATCH_SIZE, settings.PRECISION)
-    similarities: list[np.ndarray] = []
+    scored = ScoredRows(PairRows(settings.PAIRS_FILE, rows.layout), scorer, surveyed, calibration)
     output = settings.OUTPUT_FILE
 
     def pieces() -> Iterator[bytes]:
-        for text in scored_csv(PairRows(settings.PAIRS_FILE, layout), scorer, surveyed, calibration, similarities):
-            yield text.encode()
+        yield from scores_file(output, scored, rows.style)
         if output.exists():
             print(f"{output} existed and is now {set_aside(output)}.")
 
@@ -180,7 +195,7 @@ def write_scores(
         durable.make_folder(output.parent)
         durable.replace_file(output, pieces())
     if surveyed.scores is not None:
-        print(metrics_text(np.concatenate(similarities), surveyed.scores, layout, calibration))
+        print(metrics_text(np.concatenate(scored.similarities), surveyed.scores, rows.layout, calibration))
     print(f"Scores: {output}")
 
 
@@ -189,7 +204,7 @@ def check_output(output: Path, pairs: Path) -> None:
     from connection.disk.files import check_writable
 
     if output.is_dir():
-        raise UserMistake(f"OUTPUT_FILE: {output} is a folder; name a file that ends in .csv.")
+        raise UserMistake(f"OUTPUT_FILE: {output} is a folder; name a file that ends in .csv, .tsv or .xlsx.")
     if output.exists() and pairs.exists() and output.samefile(pairs):
         raise UserMistake(f"OUTPUT_FILE and PAIRS_FILE are the same file, {pairs}. Name another OUTPUT_FILE.")
     nearest = next(folder for folder in output.parents if folder.exists())
@@ -209,7 +224,7 @@ def read_layout(settings: Settings) -> Layout:
             "SENTENCE1_COLUMN and SENTENCE2_COLUMN are numbers, for a file without a header, but SCORE_COLUMN is the name "
             f'"{score}": give its number, or "" if the file holds no scores.'
         )
-    return Layout.of(settings)
+    return Layout.of(settings, needs_score=False)
 
 
 def load(settings: Settings) -> ConnectionBert:

@@ -29,7 +29,9 @@ KINDS = {
     "SCORE_RANGE": Kind(tuple, check_range),
     "SEPARATOR": Kind(str, check_separator),
     "QUOTING": Kind(bool),
-    "ENCODING": Kind(str, check_encoding),
+    "ENCODING": Kind(str, lambda value: check_encoding(value) if value else None),
+    "DECIMAL": choice("", ".", ","),
+    "SHEET": Kind(str),
     "OVERLAP": choice("report", "drop", "refuse"),
     "DEV_SHARE": number(float, 0, 1, open_low=True, open_high=True),
     "LOSS": table_choice(LOSSES, lambda: {name: loss.meaning for name, loss in LOSSES.items()}),
@@ -61,7 +63,9 @@ TRAINING_DEFAULTS = {
     "SCORE_RANGE": [0, 5],
     "SEPARATOR": "",
     "QUOTING": True,
-    "ENCODING": "utf-8",
+    "ENCODING": "",
+    "DECIMAL": "",
+    "SHEET": "",
     "OVERLAP": "report",
     "DEV_SHARE": 0.1,
     "LOSS": "cosine",
@@ -83,10 +87,15 @@ TRAINING_DEFAULTS = {
     "START_OVER": False,
 }
 # The scoring script shares these kinds with training; only its SCORE_COLUMN differs, which may be empty.
-_SHARED = "ENCODER SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING BATCH_SIZE DEVICE PRECISION THREADS"
+_READING = "SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING DECIMAL SHEET"
+_SHARED = f"ENCODER {_READING} BATCH_SIZE DEVICE PRECISION THREADS"
 SCORING_KINDS = {name: KINDS[name] for name in _SHARED.split()} | {
     "PAIRS_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
-    "OUTPUT_FILE": Kind(str, lambda value: None if value.endswith(".csv") else 'must end in ".csv"', is_path=True),
+    "OUTPUT_FILE": Kind(
+        str,
+        lambda value: None if value.endswith((".csv", ".tsv", ".xlsx")) else 'must end in ".csv", ".tsv" or ".xlsx"',
+        is_path=True,
+    ),
     "SENTENCE1": Kind(str),
     "SENTENCE2": Kind(str),
     "SCORE_COLUMN": Kind(str, lambda value: check_column(value) if value else None, is_column=True),

@@ -10,10 +10,11 @@ from connection.script.settings import Settings
 
 @dataclass(frozen=True)
 class Layout:
-    """How to read a file of pairs: the columns, the scale of the scores, and the text format.
+    """How to read a file of pairs: the columns, the scale of the scores, and how it is written.
 
     sentence1, sentence2, score: the columns, each a name from the header or, for a file without a header, a number counting
-    from 1. score is None for files without scores. The other fields are the constants of the same names.
+    from 1. score is None for files without scores. needs_score: whether a file with a header must have the score's column.
+    The other fields are the constants of the same names; "" is detected.
     """
 
     sentence1: str | int = "sentence1"
@@ -22,13 +23,26 @@ class Layout:
     score_range: tuple[float, float] = (0, 5)
     separator: str = ""
     quoting: bool = True
-    encoding: str = "utf-8"
+    encoding: str = ""
+    decimal: str = ""
+    sheet: str = ""
+    needs_score: bool = True
 
     @classmethod
-    def of(cls, settings: Settings) -> Layout:
+    def of(cls, settings: Settings, *, needs_score: bool = True) -> Layout:
         """The layout given by a script's constants."""
-        columns = (settings.SENTENCE1_COLUMN, settings.SENTENCE2_COLUMN, settings.SCORE_COLUMN or None)
-        return cls(*columns, settings.SCORE_RANGE, settings.SEPARATOR, settings.QUOTING, settings.ENCODING)
+        return cls(
+            sentence1=settings.SENTENCE1_COLUMN,
+            sentence2=settings.SENTENCE2_COLUMN,
+            score=settings.SCORE_COLUMN or None,
+            score_range=settings.SCORE_RANGE,
+            separator=settings.SEPARATOR,
+            quoting=settings.QUOTING,
+            encoding=settings.ENCODING,
+            decimal=settings.DECIMAL,
+            sheet=settings.SHEET,
+            needs_score=needs_score,
+        )
 
     @property
     def columns(self) -> dict[str, str | int]:
@@ -39,9 +53,13 @@ class Layout:
     @property
     def reading(self) -> Reading:
         """The part that a file format needs."""
-        return Reading(self.has_header, self.separator, self.quoting, self.encoding)
-
-    @property
-    def has_header(self) -> bool:
-        """Whether the file has a header: a column given by its name needs one."""
-        return any(isinstance(column, str) for column in self.columns.values())
+        return Reading(
+            columns=(self.sentence1, self.sentence2),
+            score=self.score,
+            needs_score=self.needs_score,
+            separator=self.separator,
+            quoting=self.quoting,
+            encoding=self.encoding,
+            decimal=self.decimal,
+            sheet=self.sheet,
+        )

@@ -14,8 +14,11 @@ import numpy as np
 import pandas as pd
 
 from connection import UserMistake
+from connection.reading.formats.csv_output import Style
+from connection.reading.formats.table import paste_text
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRows
+from connection.reading.scores import suggested_range
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -27,8 +30,9 @@ class Pairs:
     table: the columns sentence1, sentence2 (text as in the file), score (float, 0 to 1) and line (the row's first line).
     columns, cells: the file's own header and rows; cells are kept only on request.
     ignored_cells: cells to the right of the highest column number, or under a key that the first JSON line does not have.
-    blank_lines: lines skipped because they are blank.
     control_rows: rows with control characters, which BERT's tokenizer drops (the STS benchmark's train set has one).
+    notes: how the file was read, as phrases. detected: what constants that are "" came to. style: how to write a file that
+    belongs to this one.
     """
 
     path: Path
@@ -36,15 +40,17 @@ class Pairs:
     columns: list[str] = field(default_factory=list)
     cells: list[list[str]] = field(default_factory=list)
     ignored_cells: int = 0
-    blank_lines: int = 0
     control_rows: int = 0
+    notes: list[str] = field(default_factory=list)
+    detected: dict[str, str] = field(default_factory=dict)
+    style: Style = field(default_factory=Style)
 
     def __len__(self) -> int:
         return len(self.table)
 
 
 def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) -> Pairs:
-    """Read a file of sentence pairs (CSV, TSV, JSON Lines, Parquet). Strict: a single bad row is an error.
+    """Read a file of sentence pairs. Strict: a single bad row is an error.
 
     Raises UserMistake as `PairRows` does, and if all scores are equal.
     """
@@ -60,7 +66,13 @@ def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) ->
             pairs.cells.append([str(cell) for cell in row.cells[: rows.check.width]])
     pairs.table = pd.DataFrame({name: pd.Series(values, dtype=_DTYPES[name]) for name, values in columns.items()})
     pairs.ignored_cells += rows.table.ignored_cells
-    pairs.blank_lines = rows.table.blank_lines
+    pairs.notes, pairs.style = rows.notes, rows.style
+    pairs.detected = {
+        "ENCODING": rows.table.encoding,
+        "SEPARATOR": rows.table.separator,
+        "DECIMAL": rows.check.scores.sign,
+        "SHEET": rows.table.sheet,
+    }
     _check_table(pairs, layout)
     return pairs
 
@@ -76,3 +88,19 @@ def _check_table(pairs: Pairs, layout: Layout) -> None:
             f'{pairs.path}: every score in column "{layout.score}" is {score:g}, so there is nothing to learn or to correlate. '
             "Check SCORE_COLUMN, or add pairs with other scores."
         )
+
+
+def range_warning(pairs: Pairs, layout: Layout) -> str:
+    """A warning if the scores fill a small part of SCORE_RANGE only, as yes/no labels do with the range 0 to 5; else ""."""
+    if layout.score is None:
+        return ""
+    low, high = layout.score_range
+    lowest, highest = (float(low + score * (high - low)) for score in (pairs.table["score"].min(), pairs.table["score"].max()))
+    suggested = suggested_range([lowest, highest], layout.score_range)
+    if suggested is None:
+        return ""
+    return (
+        f"Warning: the scores are {lowest:g} to {highest:g}, a small part of SCORE_RANGE ({low:g} to {high:g}), so the encoder "
+        f"learns that hardly any pair is alike. If these are the lowest and the highest score there can be, set SCORE_RANGE = "
+        f"({suggested[0]:g}, {suggested[1]:g})." + paste_text({"SCORE_RANGE": suggested})
+    )

@@ -6,24 +6,22 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from connection.reading.formats.table import DAMAGED, NUMBER, BadRow, NotText, Table
-from connection.text import printable
+from connection.reading.formats.table import DAMAGED, NUMBER, VISIBLE, BadRow, NotText, Table
+from connection.reading.scores import Scores
+from connection.text import counted, printable
 
 if TYPE_CHECKING:
     from connection.reading.layout import Layout
 
 LONGEST_SENTENCE = 1_000_000  # characters
-# A character that is visible in print: not a blank, a control character, a zero-width character or a filler.
-_VISIBLE = re.compile(
-    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u115f\u1160\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
-)
-_LINE_END = re.compile("[\r\n]+")
+_LINE_END = re.compile("\r\n|\r|\n")
 
 
 class RowCheck:
-    """Called with a row, returns its problems as `column "name": "value" problem: what to do`; none for a good row.
+    """Called with a row, returns its score from 0 to 1 (0 without a score) and its problems, none for a good row.
 
-    width: the number of cells of a row; without a header, the smallest number. names: a name for each of these cells.
+    A problem is `column "name": "value" problem: what to do`. width: the number of cells of a row; without a header, the
+    smallest number. names: a name for each of these cells. long_cells: the number of cells over several lines in good rows.
     """
 
     def __init__(self, layout: Layout, indices: dict[str, int], rows: Table):
@@ -31,78 +29,78 @@ class RowCheck:
         self.layout, self.separator = layout, rows.separator
         self.exact = rows.header is not None
         self.constants = {index: constant for constant, index in indices.items()}
-        self.score_index = indices.get("SCORE_COLUMN", 0)
+        self.score_index = indices.get("SCORE_COLUMN")
         self.width = max(indices.values()) + 1 if rows.header is None else len(rows.header)
         self.names = rows.header or [self._name_of(index) for index in range(self.width)]
-        self.no_score = 0  # rows whose score is not a number
+        self.scores = Scores(layout, rows.separator)
+        self.long_cells = 0
 
     def _name_of(self, index: int) -> str:
         constant = self.constants.get(index)
         return constant.removesuffix("_COLUMN").lower() if constant else f"column{index + 1}"
 
-    def __call__(self, line: int, cells: list[str] | BadRow) -> list[str]:
+    def __call__(self, line: int, cells: list[str] | BadRow) -> tuple[float, list[str]]:
         if isinstance(cells, BadRow):
-            return [cells]
+            return math.nan, [cells]
         count = len(cells)
         if count < self.width or (count > self.width and self.exact):
             least = "" if self.exact else "at least "
-            counts = f"{count} cell{'s' * (count != 1)} where {least}{self.width} are expected"
-            return [f"{counts}: put a sentence with {self.separator!r} in double quotes, or check SEPARATOR and QUOTING"]
-        problems = []
+            counts = f"{counted(count, 'cell')} where {least}{self.width} are expected"
+            advice = f"put a sentence with {self.separator!r} in double quotes, or check SEPARATOR and QUOTING"
+            return math.nan, [f"{counts}: {advice}"]
+        problems, score = [], 0.0
         for index, cell in enumerate(cells[: self.width]):
             constant = self.constants.get(index)
             problem = self._problem(constant, cells, index)
+            if index == self.score_index and not problem:
+                score, problem = self.scores(cell, line)
             if problem:
                 name = self.layout.columns[constant] if constant else self.names[index]
                 problems.append(f'column "{shown(str(name))}": "{shown(cell)}" {problem}')
         if problems and line == 1 and not self.exact:
             problems[-1] += "; if this line is a header, give all columns by name"
-        return problems
+        return score, problems
 
     def _problem(self, constant: str | None, cells: list[str], index: int) -> str:
+        """What is wrong with a cell, its number as a score aside."""
         cell = cells[index]
         if DAMAGED.search(cell):
             return "contains a character that is not text: the file is damaged, or ENCODING is wrong"
-        if self.separator and ("\n" in cell or "\r" in cell) and self._has_rows(cells, index):
-            return "seems to contain whole rows: a double quote is not closed; close it, or double it"
-        if constant == "SCORE_COLUMN":
-            return self._score_problem(cell)
-        if constant is None:
+        if self.separator and ("\n" in cell or "\r" in cell):
+            if self._has_rows(cells, index):
+                return "seems to contain whole rows: a double quote is not closed; close it, or double it"
+            self.long_cells += 1
+        if constant is None or constant == "SCORE_COLUMN":
             return ""
         if isinstance(cell, NotText):
             return "is not text: write the sentence, or delete the row"
         if len(cell) > LONGEST_SENTENCE:
             return f"is longer than {LONGEST_SENTENCE:,} characters: shorten it, or delete the row"
-        return "" if _VISIBLE.search(cell) else "is empty: write the sentence, or delete the row"
-
-    def _score_problem(self, cell: str) -> str:
-        low, high = self.layout.score_range
-        text = cell.strip()
-        if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-            self.no_score += 1
-            comma = ", with a decimal point" if "," in text and NUMBER.fullmatch(text.replace(",", ".")) else ""
-            return f"is not a finite number: write one from {low:g} to {high:g}{comma}"
-        if not low <= float(text) <= high:
-            return f"is outside SCORE_RANGE ({low:g} to {high:g}): correct the score or SCORE_RANGE"
-        return ""
+        return "" if VISIBLE.search(cell) else "is empty: write the sentence, or delete the row"
 
     def _has_rows(self, cells: list[str], index: int) -> bool:
         """Whether a quote opened in one row and closed in a later one has merged these rows into one cell.
 
-        In such a cell, a line looks like a row; or its first line does together with the cells before it, and its last line
-        together with the cells after it.
+        Then the lines of the row are rows by themselves, score and all; the last line may be a part of one. Without a score,
+        that is only assumed if no blank follows a separator in the cell, as one does in prose.
         """
+        if self.score_index is None and self.separator + " " in cells[index]:
+            return False
         first, *inner, last = _LINE_END.split(cells[index])
-        if any(map(self._looks_like_a_row, (first, *inner, last))):
-            return True
-        start = self.separator.join([*cells[:index], first])
-        return self._looks_like_a_row(start) and self._looks_like_a_row(self.separator.join([last, *cells[index + 1 :]]))
+        rows = [[*cells[:index], *first.split(self.separator)]]
+        rows += [line.split(self.separator) for line in inner if line.strip()]
+        if len(rows) == 1:
+            rows.append([*last.split(self.separator), *cells[index + 1 :]])
+        return all(map(self._is_like_a_row, rows))
 
-    def _looks_like_a_row(self, text: str) -> bool:
-        cells = text.split(self.separator)
+    def _is_like_a_row(self, cells: list[str]) -> bool:
         if self.width < 2 or len(cells) < self.width or (self.exact and len(cells) > self.width):
             return False
-        return self.layout.score is None or bool(NUMBER.fullmatch(cells[self.score_index].strip()))
+        if self.score_index is None:
+            return True
+        text = cells[self.score_index].strip()
+        text = text.replace(",", ".") if self.scores.takes_comma else text
+        return bool(NUMBER.fullmatch(text)) and self.layout.score_range[0] <= float(text) <= self.layout.score_range[1]
 
 
 def shown(cell: str) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import difflib
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from connection import UserMistake
+from connection.reading.columns import column_indices
 from connection.reading.formats import open_table
-from connection.reading.formats.table import BadRow, Table
+from connection.reading.formats.csv_output import Style
+from connection.reading.formats.table import BadRow, Misfit, is_empty
 from connection.reading.layout import Layout
-from connection.reading.row_check import RowCheck, shown
+from connection.reading.row_check import RowCheck
+from connection.text import counted
 
 SHOWN_BAD_ROWS = 20
 
@@ -28,44 +32,79 @@ class PairRow(NamedTuple):
 
 
 class PairRows:
-    """The rows of a file of sentence pairs (CSV, TSV, JSON Lines, Parquet), streamed: they are never all in memory.
+    """The rows of a file of sentence pairs, streamed: they are never all in memory.
 
-    columns: a name for each cell. header: the file's own, None if it has none. indices: the index of each constant's column.
+    layout: without its score if that is not needed and the file has none. columns: a name for each cell. header: the file's
+    own, None if it has none. indices: the index of each constant's column.
     Iteration raises UserMistake at its end if any row is bad; up to 20 are listed, each with file:line, column, value and
     what to do. The constructor raises UserMistake for a file that cannot be read or a missing column.
     """
 
     def __init__(self, path: str | Path, layout: Layout, *, keep_cells: bool = True):
         """keep_cells: also read the columns that no constant names; without it, Parquet skips them."""
-        self.path, self.layout = _checked_path(Path(path)), layout
+        self.path = _checked_path(Path(path))
         self.table = open_table(self.path, layout.reading)
-        self.indices = _column_indices(self.table, layout)
+        self.indices = column_indices(self.table, layout)
+        has_score = "SCORE_COLUMN" in self.indices
+        self.layout = layout if has_score else replace(layout, score=None)
         texts = [self.indices["SENTENCE1_COLUMN"], self.indices["SENTENCE2_COLUMN"]]
-        scores = [self.indices["SCORE_COLUMN"]] if layout.score is not None else []
-        self.table.need(texts, scores, others=keep_cells)
-        self.check = RowCheck(layout, self.indices, self.table)
+        self.table.need(texts, [self.indices["SCORE_COLUMN"]] if has_score else [], others=keep_cells)
+        self.check = RowCheck(self.layout, self.indices, self.table)
         self.header, self.columns = self.table.header, self.check.names
 
     def __iter__(self) -> Iterator[PairRow]:
+        side1, side2 = self.indices["SENTENCE1_COLUMN"], self.indices["SENTENCE2_COLUMN"]
         bad: list[str] = []
         bad_count = good_count = 0
         for line, cells in self.table:
-            problems = self.check(line, cells)
-            if problems or isinstance(cells, BadRow):
+            score, problems = self.check(line, cells)
+            if not problems:
+                assert not isinstance(cells, BadRow)  # its reason is a problem
+                good_count += 1
+                yield PairRow(line, cells, str(cells[side1]), str(cells[side2]), score)
+            elif not isinstance(cells, BadRow) and is_empty(cells):
+                self.table.blank_lines += 1
+            else:
                 bad_count += 1
                 if len(bad) < SHOWN_BAD_ROWS:
                     bad.append(f"  {self.path}:{line}  {'; '.join(problems)}")
-                continue
-            good_count += 1
-            sentence1, sentence2 = (str(cells[self.indices[f"SENTENCE{side}_COLUMN"]]) for side in (1, 2))
-            score = _scaled(cells[self.indices["SCORE_COLUMN"]], self.layout) if self.layout.score is not None else 0.0
-            yield PairRow(line, cells, sentence1, sentence2, score)
+        scores = self.check.scores
         if bad:
-            raise UserMistake(_bad_rows_text(self.path, bad, bad_count, good_count, self.check.no_score))
+            raise self._bad_rows(bad, bad_count, good_count)
         if not good_count:
-            raise UserMistake(
-                f"{self.path} has a header but no rows." if self.layout.has_header else f"{self.path} has no rows."
+            raise UserMistake(f"{self.path} has no rows." if self.header is None else f"{self.path} has a header but no rows.")
+        if scores.has_both_signs:
+            raise Misfit(f"{self.path}: {scores.both_signs_text}", scores.flags(good_count))
+
+    def _bad_rows(self, bad: Sequence[str], bad_count: int, good_count: int) -> Misfit:
+        scores = self.check.scores
+        if not good_count and scores.outside == (-1, -1) and scores.outside_count == bad_count:
+            return Misfit(
+                f"{self.path}: every score is -1, which marks labels that are not public (as in GLUE's test sets).", {}
             )
+        lines = [f"{self.path} has rows that cannot be used:", *bad]
+        if bad_count > len(bad):
+            lines.append(f"  … and {bad_count - len(bad):,} more")
+        if scores.no_number == bad_count > 1 and not good_count:
+            lines.append("No row has a number for its score: is SCORE_COLUMN the right column?")
+        if scores.has_both_signs:
+            lines.append(scores.both_signs_text)
+        lines.append(f"{counted(bad_count, 'bad row')} of {bad_count + good_count:,}.")
+        return Misfit("\n".join(lines), self.table.advice | scores.flags(bad_count + good_count))
+
+    @property
+    def style(self) -> Style:
+        """How to write a file that belongs to this one; complete once the rows are read."""
+        separator = self.table.separator if len(self.table.separator) == 1 else ","
+        return Style(separator, self.check.scores.sign, self.table.has_mark)
+
+    @property
+    def notes(self) -> list[str]:
+        """How the file was read and what was passed over, as phrases; complete once the rows are read."""
+        table = self.table
+        notes = [*table.notes, *(["decimal comma"] if self.check.scores.sign == "," else []), *table.header_notes]
+        notes += [f"{counted(table.blank_lines, 'empty row')} skipped"] * bool(table.blank_lines)
+        return notes + [f"{counted(self.check.long_cells, 'cell')} over several lines"] * bool(self.check.long_cells)
 
 
 def _checked_path(path: Path) -> Path:
@@ -85,68 +124,3 @@ def _checked_path(path: Path) -> Path:
     if not stat.S_ISREG(kind):
         raise UserMistake(f"{path} is not a regular file; name a file of sentence pairs.")
     return path
-
-
-def _column_indices(rows: Table, layout: Layout) -> dict[str, int]:
-    """The index of each constant's column in a row. Raises UserMistake for a column that is missing or ambiguous."""
-    indices: dict[str, int] = {}
-    for constant, column in layout.columns.items():
-        if rows.header is None:
-            assert isinstance(column, int)  # a column given by name implies a header
-            indices[constant] = column - 1
-        elif isinstance(column, int):
-            raise UserMistake(
-                f"{constant} is the column number {column}, but {rows.path} is read by column names. Give all columns by name, "
-                "or all by number for a CSV or TSV file without a header."
-            )
-        elif rows.header.count(column) != 1:
-            raise UserMistake(_missing_column_text(rows, rows.header, constant, column, layout.columns))
-        else:
-            indices[constant] = rows.header.index(column)
-    for constant, index in indices.items():
-        same = [other for other, other_index in indices.items() if other_index == index]
-        if len(same) > 1:
-            raise UserMistake(f'{" and ".join(same)} name the same column, "{layout.columns[constant]}".')
-    return indices
-
-
-def _missing_column_text(
-    rows: Table, header: Sequence[str], constant: str, column: str, columns: Mapping[str, str | int]
-) -> str:
-    listed = ", ".join(f'"{shown(name)}"' for name in header[:SHOWN_BAD_ROWS]) or "none"
-    if column in header:
-        return f'{rows.path} has the column "{column}" ({constant}) more than once: {listed}. Rename all but one.'
-    text = f'{rows.path} has no column "{column}" ({constant}); its columns: {listed}.'
-    first = header[0] if header else ""
-    if rows.separator and first.lower().startswith("sep="):
-        return (
-            f'{text} The first line is meant for spreadsheets: delete it, and set SEPARATOR = "{first[4:] or rows.separator}".'
-        )
-    other = [mark for mark in (",", ";", "\t", "|") if mark != rows.separator and mark in first]
-    if rows.separator and len(header) == 1 and other:
-        return (
-            f"{text} The cells were split at {rows.separator!r}, "
-            f"but this file seems to use {other[0]!r}: set SEPARATOR = {other[0]!r}."
-        )
-    taken = {name for other, name in columns.items() if other != constant}
-    near = difflib.get_close_matches(column, [name for name in header if name not in taken], n=1)
-    if near:
-        return f'{text} Did you mean "{shown(near[0])}"?'
-    if len(header) < len(columns):
-        return f"{text} {len(columns)} columns are needed: {', '.join(columns)}."
-    return f"{text} Set {constant} to one of them, or to a number counting from 1 if the file has no header."
-
-
-def _scaled(cell: str, layout: Layout) -> float:
-    low, high = layout.score_range
-    return (float(cell.strip()) - low) / (high - low)  # strip: float() ignores fewer kinds of blanks
-
-
-def _bad_rows_text(path: Path, bad: Sequence[str], bad_count: int, good_count: int, no_score: int) -> str:
-    lines = [f"{path} has rows that cannot be used:", *bad]
-    if bad_count > len(bad):
-        lines.append(f"  … and {bad_count - len(bad):,} more")
-    if no_score == bad_count > 1 and not good_count:
-        lines.append("No row has a number for its score: is SCORE_COLUMN the right column?")
-    lines.append(f"{bad_count:,} bad row{'s' * (bad_count != 1)} of {bad_count + good_count:,}.")
-    return "\n".join(lines)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from connection import UserMistake
+from connection.reading.formats.table import Misfit
 from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, count_shared, split_dev, without_shared
-from connection.reading.pairs import Pairs, read_pairs
+from connection.reading.pairs import Pairs, range_warning, read_pairs
 from connection.reading.preview import first_rows, score_histogram
+from connection.reading.rows import PairRows
 
 
 @dataclass
@@ -18,13 +21,14 @@ class Splits:
     """The pairs of a run.
 
     overlap: for "train", the counts of `count_repeats`; for "dev" and "test", those of `count_shared` before any row is
-    left out.
+    left out. detected: what the constants that are "" came to, as `effective` gives it.
     """
 
     train: Pairs
     dev: Pairs
     test: Pairs | None
     overlap: dict[str, dict[str, int]]
+    detected: dict[str, Any]
 
     def named(self) -> dict[str, Pairs]:
         """The sets that the run has, by name."""
@@ -41,31 +45,85 @@ def read_splits(files: Mapping[str, Path | None], layout: Layout, *, overlap: st
     """
     train_file = files["train"]
     assert train_file is not None
-    train = read_pairs(train_file, layout, keep_cells=files["dev"] is None)
-    dev, test = (_read_held_out(f"{name.upper()}_FILE", files[name], layout) for name in ("dev", "test"))
+    train, dev, test = read_files(files, layout)
     low, high = layout.score_range
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
     repeats = _print_counts("train", train)
+    print(f"Read as {', '.join(train.notes)}.")
+    if warning := range_warning(train, layout):
+        print(warning)
     print(f"Its scores:\n{score_histogram(train.table['score'], layout.score_range)}")
     print(f"Its first rows:\n{first_rows(train.table, layout.score_range)}")
+    detected = effective({"TRAIN_FILE": train, "DEV_FILE": dev, "TEST_FILE": test})
+    for name, pairs in {"dev": dev, "test": test}.items():
+        if pairs is not None:
+            _print_counts(name, pairs)
+            if pairs.notes != train.notes:
+                print(f"Read as {', '.join(pairs.notes)}.")
     if dev is None:
         train, dev = _split(train, dev_share, seed)
-    else:
-        _print_counts("dev", dev)
-    if test is not None:
-        _print_counts("test", test)
-    splits = Splits(train, dev, test, {"train": repeats})
+    splits = Splits(train, dev, test, {"train": repeats}, detected)
     _apply_overlap(splits, overlap)
     return splits
 
 
-def _read_held_out(constant: str, path: Path | None, layout: Layout) -> Pairs | None:
-    """Read dev or test. If only TRAIN_FILE was changed, they are still the sample's; the error says how to switch them off."""
+def read_files(files: Mapping[str, Path | None], layout: Layout) -> tuple[Pairs, Pairs | None, Pairs | None]:
+    """Train, dev and test. Raises UserMistake; one that has flags to paste has those of all three files.
+
+    If only TRAIN_FILE was changed, dev and test are still the sample's; the error says how to switch them off.
+    """
+    train_file = files["train"]
+    assert train_file is not None
+    others = {f"{name.upper()}_FILE": path for name in ("dev", "test") if (path := files[name]) is not None}
     try:
-        return read_pairs(path, layout, keep_cells=True) if path else None
-    except UserMistake as mistake:
-        without = {"DEV_FILE": "split dev off the training pairs", "TEST_FILE": "train without a test set"}[constant]
-        raise UserMistake(f'{mistake}\nThis file is {constant}; set {constant} = "" to {without}.') from None
+        train = read_pairs(train_file, layout, keep_cells=files["dev"] is None)
+    except Misfit as misfit:
+        fitting = with_columns(layout, misfit.flags)
+        off = {constant: "" for constant, path in others.items() if fitting != layout and not _has_columns(path, fitting)}
+        raise Misfit(misfit.text, misfit.flags | off) from None
+    found: dict[str, Pairs] = {}
+    for constant, path in others.items():
+        try:
+            found[constant] = read_pairs(path, layout, keep_cells=True)
+        except UserMistake as mistake:
+            without = {"DEV_FILE": "split dev off the training pairs", "TEST_FILE": "train without a test set"}[constant]
+            off = {name: "" for name, other in others.items() if name == constant or not _has_columns(other, layout)}
+            text, flags = (mistake.text, mistake.flags) if isinstance(mistake, Misfit) else (str(mistake), {})
+            flags = {} if set(flags) & set(layout.columns) else flags  # they would not fit the training file, which is read
+            raise Misfit(f'{text}\nThis file is {constant}; set {constant} = "" to {without}.', off | flags) from None
+    return train, found.get("DEV_FILE"), found.get("TEST_FILE")
+
+
+def with_columns(layout: Layout, flags: Mapping[str, object]) -> Layout:
+    """The layout with the columns that the flags of a Misfit name."""
+    named = {name: value for name, value in flags.items() if name in layout.columns and isinstance(value, str)}
+    columns = layout.columns | named
+    return replace(
+        layout,
+        sentence1=columns["SENTENCE1_COLUMN"],
+        sentence2=columns["SENTENCE2_COLUMN"],
+        score=columns.get("SCORE_COLUMN"),
+    )
+
+
+def _has_columns(path: Path, layout: Layout) -> bool:
+    """Whether a file has the columns and its first row is a pair."""
+    try:
+        rows = PairRows(path, layout)
+        _, problems = rows.check(*next(iter(rows.table)))
+    except (UserMistake, StopIteration):
+        return False
+    return not problems
+
+
+def effective(files: Mapping[str, Pairs | None]) -> dict[str, Any]:
+    """What the constants that are "" came to: a value each or, where the files differ, a value by the file's constant."""
+    read = {constant: pairs.detected for constant, pairs in files.items() if pairs is not None}
+    found: dict[str, Any] = {}
+    for name in ("ENCODING", "SEPARATOR", "DECIMAL", "SHEET"):
+        values = {constant: detected[name] for constant, detected in read.items()}
+        found[name] = values if len(set(values.values())) > 1 else next(iter(values.values()))
+    return found
 
 
 def _print_counts(name: str, pairs: Pairs) -> dict[str, int]:
@@ -76,7 +134,6 @@ def _print_counts(name: str, pairs: Pairs) -> dict[str, int]:
         "repeats except for case, spacing or order": counts["duplicates"] - counts["exact_duplicates"],
         "pairs with several scores": counts["pairs_with_several_scores"],
         "cells ignored": pairs.ignored_cells,
-        "blank lines": pairs.blank_lines,
         "rows with control characters, which BERT's tokenizer drops": pairs.control_rows,
     }
     listed = "; ".join(f"{label}: {count:,}" for label, count in notes.items() if count)
@@ -92,6 +149,7 @@ def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
             train.table.iloc[rows].reset_index(drop=True),
             train.columns,
             [train.cells[row] for row in rows],
+            style=train.style,
         )
         for rows in (train_rows, dev_rows)
     ]

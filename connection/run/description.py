@@ -57,7 +57,7 @@ DEFAULTS_OF_FORMAT_1 = {
     "PRECISION": "float32",
 }
 # The behaviour of versions that lacked a constant, where it differs from today's default.
-ABSENT: dict[str, Any] = {}
+ABSENT: dict[str, Any] = {"DECIMAL": "."}
 
 
 def describe_run(

@@ -8,9 +8,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from connection.disk.checkpoints import Checkpoints
 from connection.disk.durable import writing
 from connection.disk.files import TRIAL
 from connection.disk.json_file import parse_json
-from connection.reading.formats.csv_table import write_csv
+from connection.reading.formats.csv_output import Style, csv_pieces
 from connection.run.tensorboard_events import EventFiles
 
 
@@ -63,15 +62,16 @@ class Run:
     def write_json(self, name: str, value: Any) -> None:
         self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
-    def write_table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def write_table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[str]], style: Style) -> None:
         """Write a CSV file that is safe to open in a spreadsheet: no cell runs as a formula."""
-        text = io.StringIO(newline="")
-        write_csv(text, header, rows)
-        self.write_text(name, text.getvalue())
+        self._write(name, csv_pieces(header, rows, style))
 
     def write_text(self, name: str, text: str) -> None:
+        self._write(name, [text.encode()])
+
+    def _write(self, name: str, pieces: Iterable[bytes]) -> None:
         with writing(self.folder / name):
-            durable.replace_file(self.folder / name, [text.encode()])
+            durable.replace_file(self.folder / name, pieces)
 
     @property
     def best(self) -> Path:

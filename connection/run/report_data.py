@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tokenizers
 
+from connection.reading.formats import open_table
+from connection.reading.formats.table import Reading
 from connection.reading.layout import Layout
 from connection.reading.pairs import Pairs, read_pairs
 from connection.training.calibration import Calibration
@@ -87,14 +89,23 @@ def curve(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def read_predictions(path: Path, constants: Mapping[str, Any]) -> Pairs:
     """Read a predictions file of a run with these constants; the table also has the similarities `before` and `after`."""
-    # If the user's file had no header, its columns are named sentence1, sentence2 and score here.
-    columns = {ours: constants[name] if isinstance(constants[name], str) else ours for ours, name in _LAYOUT.items()}
+    # If the file had no header, its columns are named sentence1, sentence2 and score here.
+    header = open_table(path, Reading(("predicted_after",), encoding="utf-8")).header or []
+    columns = {ours: str(constants[name]) for ours, name in _LAYOUT.items()}
+    columns = {ours: name if name in header else ours for ours, name in columns.items()}
     low, high = constants["SCORE_RANGE"]
-    layout = Layout(columns["sentence1"], columns["sentence2"], columns["score"], score_range=(low, high))
+    layout = Layout(
+        columns["sentence1"],
+        columns["sentence2"],
+        columns["score"],
+        score_range=(low, high),
+        encoding="utf-8",
+        decimal=constants.get("DECIMAL", "."),
+    )
     pairs = read_pairs(path, layout, keep_cells=True)
     for name in WHEN:
         column = pairs.columns.index(f"predicted_{name}")
-        pairs.table[name] = [float(cells[column]) for cells in pairs.cells]
+        pairs.table[name] = [float(cells[column].replace(",", ".")) for cells in pairs.cells]
     return pairs
 
 

@@ -26,8 +26,9 @@ def write_result(
     """
     run, splits = job.run, job.splits
     for name, evaluation in after.items():
-        rows = prediction_rows(splits.named()[name], before[name].similarities, evaluation.similarities)
-        run.write_table(f"predictions-{name}.csv", *rows)
+        pairs = splits.named()[name]
+        header, rows = prediction_rows(pairs, before[name].similarities, evaluation.similarities)
+        run.write_table(f"predictions-{name}.csv", header, rows, pairs.style)
     scores = splits.dev.table["score"].to_numpy()
     fitted = calibration.Calibration.fit(after["dev"].similarities, scores, job.settings.SCORE_RANGE)
     if fitted:

@@ -65,9 +65,9 @@ def is_number(column: str | int) -> bool:
 
 
 def check_column(value: str | int) -> str | None:
-    if not value:
+    if value == "":
         return "must be a column's name, or its number counting from 1"
-    if is_number(value) and not (len(str(value)) <= 5 and 1 <= int(value) <= MOST_COLUMNS):
+    if is_number(value) and not (len(str(value)) <= 5 and 0 <= int(value) <= MOST_COLUMNS):
         return f"must be a column's number from 1 to {MOST_COLUMNS:,}, or its name"
     return None
 
@@ -82,7 +82,8 @@ def check_encoding(value: str) -> str | None:
 
 
 def check_separator(value: str) -> str | None:
-    return None if len(value) <= 1 and value not in ('"', "\n", "\r", "\0") else "must be one character, or empty"
+    valid = len(value) <= 20 and not set(value) & set('"\n\r\0')
+    return None if valid else "must be at most 20 characters without quotes and line ends, or empty"
 
 
 def check_range(value: tuple[float, float]) -> str | None:

@@ -7,10 +7,11 @@ writes one chunk of rows at a time. A repeated sentence is encoded once: its emb
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from connection import UserMistake
-from connection.reading.formats.csv_table import write_csv
+from connection.reading.formats.csv_output import Style, csv_pieces
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
 from connection.training.bootstrap import spearman_interval, with_interval
@@ -92,40 +93,50 @@ class PairScorer:
                 self.cache.pop(sentence, None)
 
 
-def scored_csv(
-    rows: PairRows, scorer: PairScorer, surveyed: Survey, calibration: Calibration | None, similarities: list[np.ndarray]
-) -> Iterator[str]:
-    """Yield the text of the output file, the header first, then one piece per chunk of rows.
+class ScoredRows:
+    """The rows of the output file: the columns of the input, similarity and, with a calibration, score_predicted.
 
-    Columns: those of the input, similarity and, with a calibration, score_predicted. Columns of the input that already have
-    these names are replaced. similarities: each chunk's are appended to it.
-    Raises UserMistake if the number of pairs is not the surveyed one.
+    Columns of the input that already have these names are replaced. `similarities` has an array of each chunk of rows so far.
+    Iteration raises UserMistake at its end if the number of pairs is not the surveyed one.
     """
-    added = ["similarity"] + ["score_predicted"] * (calibration is not None)
-    kept = [column for column, name in enumerate(rows.columns) if name not in added]
-    left_out = 0
-    yield _csv([[rows.columns[column] for column in kept] + added])
-    with tqdm(total=surveyed.pairs, unit="pair", disable=None, dynamic_ncols=True) as bar:
-        stream = iter(rows)
-        while chunk := list(itertools.islice(stream, CHUNK)):
-            scored = scorer(chunk)
-            similarities.append(scored)
-            columns = [scored] + ([calibration(scored)] if calibration else [])
-            cells = [[str(row.cells[column]) for column in kept] for row in chunk]
-            yield _csv([row + [f"{value:.9g}" for value in values] for row, *values in zip(cells, *columns, strict=True)])
-            left_out += sum(len(row.cells) - rows.check.width for row in chunk)
-            bar.update(len(chunk))
-    left_out += rows.table.ignored_cells
-    if left_out:
-        print(f"Cells beyond the last column, which were left out: {left_out:,}.")
-    if sum(map(len, similarities)) != surveyed.pairs:
-        raise UserMistake(f"{rows.path} has changed while it was read. Nothing was written; run the script again.")
+
+    def __init__(self, rows: PairRows, scorer: PairScorer, surveyed: Survey, calibration: Calibration | None):
+        self.rows, self.scorer, self.surveyed, self.calibration = rows, scorer, surveyed, calibration
+        added = ["similarity"] + ["score_predicted"] * (calibration is not None)
+        self._kept = [column for column, name in enumerate(rows.columns) if name not in added]
+        self.header = [rows.columns[column] for column in self._kept] + added
+        self.similarities: list[np.ndarray] = []
+
+    def __iter__(self) -> Iterator[tuple[list[str], list[float]]]:
+        """Yield the cells of the input that are kept, and the numbers that are added."""
+        left_out = 0
+        with tqdm(total=self.surveyed.pairs, unit="pair", disable=None, dynamic_ncols=True) as bar:
+            stream = iter(self.rows)
+            while chunk := list(itertools.islice(stream, CHUNK)):
+                scored = self.scorer(chunk)
+                self.similarities.append(scored)
+                columns = [scored] + ([self.calibration(scored)] if self.calibration else [])
+                for row, *values in zip(chunk, *columns, strict=True):
+                    yield [row.cells[column] for column in self._kept], [float(value) for value in values]
+                left_out += sum(len(row.cells) - self.rows.check.width for row in chunk)
+                bar.update(len(chunk))
+        left_out += self.rows.table.ignored_cells
+        if left_out:
+            print(f"Cells beyond the last column, which were left out: {left_out:,}.")
+        if sum(map(len, self.similarities)) != self.surveyed.pairs:
+            raise UserMistake(f"{self.rows.path} has changed while it was read. Nothing was written; run the script again.")
 
 
-def _csv(rows: list[list[str]]) -> str:
-    text = io.StringIO(newline="")
-    write_csv(text, rows[0], rows[1:])
-    return text.getvalue()
+def scores_file(path: Path, scored: ScoredRows, style: Style) -> Iterator[bytes]:
+    """The contents of OUTPUT_FILE, in pieces: a workbook, TSV or CSV, by the ending of its name. style: of the pairs."""
+    if path.suffix == ".xlsx":
+        from connection.reading.formats.workbook_output import workbook_pieces
+
+        yield from workbook_pieces(scored.header, ([*cells, *numbers] for cells, numbers in scored))
+        return
+    style = replace(style, separator="\t") if path.suffix == ".tsv" else style
+    rows = ([*map(str, cells), *map(style.number, numbers)] for cells, numbers in scored)
+    yield from csv_pieces(scored.header, rows, style)
 
 
 def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, calibration: Calibration | None) -> str:

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
-from connection.reading.layout import Layout
-from connection.reading.rows import PairRow, PairRows
-
-if TYPE_CHECKING:
-    pass
+from connection.reading.rows import PairRow
 
 
 @dataclass(frozen=True)
@@ -32,17 +26,6 @@ class Survey:
     scores: np.ndarray | None
     recurring: np.ndarray
     uses: np.ndarray
-
-
-def open_rows(path: Path, layout: Layout) -> PairRows:
-    """The rows of a file. If it has no score column, prints that and reads the rows without scores."""
-    if layout.score is None:
-        return PairRows(path, layout)
-    rows = PairRows(path, replace(layout, score=None))
-    if rows.header is None or layout.score in rows.header:
-        return PairRows(path, layout)
-    print(f'{path} has no column "{layout.score}" (SCORE_COLUMN): similarities only, no metrics.')
-    return rows
 
 
 def survey(rows: Iterable[PairRow], *, has_scores: bool) -> Survey:

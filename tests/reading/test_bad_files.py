@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connection import UserMistake
-from connection.reading.formats import csv_table as table_files
+from connection.reading.formats.csv_output import Style, csv_pieces
 from connection.reading.layout import Layout
 from connection.reading.pairs import read_pairs
 
@@ -51,7 +51,10 @@ ROWS = {
     "text score": ("A cat.,A dog.,good", f'column "score": "good" {NO_NUMBER}'),
     "infinite score": ("A cat.,A dog.,inf", f'column "score": "inf" {NO_NUMBER}'),
     "score too large for a float": ("A cat.,A dog.,1e999", f'column "score": "1e999" {NO_NUMBER}'),
-    "score with a comma": ('A cat.,A dog.,"3,5"', f'column "score": "3,5" {NO_NUMBER}, with a decimal point'),
+    "score with a comma": (
+        'A cat.,A dog.,"3,5"',
+        f'column "score": "3,5" {NO_NUMBER}, with a decimal point, or set DECIMAL = ","',
+    ),
     "score out of range": (
         "A cat.,A dog.,7",
         'column "score": "7" is outside SCORE_RANGE (0 to 5): correct the score or SCORE_RANGE',
@@ -90,7 +93,7 @@ def test_a_nul_in_a_row(tmp_path: Path) -> None:
 
 
 def missing(name: str, constant: str, columns: str) -> str:
-    return f'{{path}} has no column "{name}" ({constant}); its columns: {columns}.'
+    return f"{{path}} has no column \"{name}\" ({constant}); its columns: {columns}.\nRead as UTF-8, separated by ','.\n"
 
 
 FILES = {
@@ -98,18 +101,18 @@ FILES = {
         b"sentence1,sentence2,id\nA,B,1\n",
         {},
         missing("score", "SCORE_COLUMN", '"sentence1", "sentence2", "id"')
-        + " Set SCORE_COLUMN to one of them, or to a number counting from 1 if the file has no header.",
+        + "Set SCORE_COLUMN to one of them, or to a number counting from 1 if the file has no header.",
     ),
     "renamed column": (
         b"sentence_1,sentence2,score\nA,B,1\n",
         {},
-        missing("sentence1", "SENTENCE1_COLUMN", '"sentence_1", "sentence2", "score"') + ' Did you mean "sentence_1"?',
+        missing("sentence1", "SENTENCE1_COLUMN", '"sentence_1", "sentence2", "score"') + "Paste: --sentence1-column=sentence_1",
     ),
     "zero width in the header": (
         "sentence1\u200b,sentence2,score\nA,B,1\n".encode(),
         {},
         missing("sentence1", "SENTENCE1_COLUMN", '"sentence1\\u200b", "sentence2", "score"')
-        + ' Did you mean "sentence1\\u200b"?',
+        + 'Did you mean "sentence1\\u200b"?',
     ),
     "duplicate column": (
         b"score,score,sentence1,sentence2\n1,1,A,B\n",
@@ -123,10 +126,14 @@ FILES = {
     "nothing but blank lines": (b"\n \n\r\n", {}, "{path} is empty: a header and rows of pairs are needed."),
     "header only": (HEADER.encode(), {}, "{path} has a header but no rows."),
     "no header": (
-        GOOD.encode(),
+        (GOOD + GOOD).encode(),
         {},
-        missing("sentence1", "SENTENCE1_COLUMN", '"A cat.", "A dog.", "1"')
-        + " Set SENTENCE1_COLUMN to one of them, or to a number counting from 1 if the file has no header.",
+        (
+            '{path} has no column "sentence1" (SENTENCE1_COLUMN), "sentence2" (SENTENCE2_COLUMN) or "score" (SCORE_COLUMN); '
+            'its columns: "A cat.", "A dog.", "1".\nRead as UTF-8, separated by \',\'.\n'
+            "Its first row seems to be a pair, so the file has no header: give all columns by number, counting from 1.\n"
+            "Paste: --sentence1-column=1 --sentence2-column=2 --score-column=3"
+        ),
     ),
     "constant scores": (
         (HEADER + "A,B,2\nC,D,2\n").encode(),
@@ -202,7 +209,7 @@ FILES = {
         (
             "{path}:4  the double quotes of the row that begins here are not balanced (unexpected end of data). "
             "Close the quote, double a quote that belongs to the text, or set QUOTING = False if quotes have no special "
-            "meaning in this file."
+            "meaning in this file.\nPaste: --no-quoting"
         ),
     ),
     "a cell of 10 MB": (
@@ -328,8 +335,8 @@ def test_sentences_over_several_lines_are_kept(tmp_path: Path) -> None:
     """With commas and numbers in them, as long as no line of theirs looks like a row."""
     cells = ["yes, but\nno", "first\nsecond, third\n\nlast", "He said:\n1, 2, 3 or more.", "5\n4"]
     path = tmp_path / "pairs.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table_files.write_csv(file, HEADER.strip().split(","), [[a, b, str(i)] for i, a in enumerate(cells) for b in cells])
+    rows = [[a, b, str(i)] for i, a in enumerate(cells) for b in cells]
+    path.write_bytes(b"".join(csv_pieces(HEADER.strip().split(","), rows, Style())))
     assert read_pairs(path, Layout()).table["sentence1"].tolist() == [cell for cell in cells for _ in cells]
 
 

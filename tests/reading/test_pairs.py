@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.reading.formats.csv_table import with_guard, write_csv
+from connection.reading.formats.csv_output import Style, csv_pieces, with_guard
 from connection.reading.layout import Layout
 from connection.reading.pairs import Pairs, read_pairs
 
@@ -53,6 +53,14 @@ CATS = [("A cat.", "A dog.", 0.2), ("A bird.", "A fish.", 0.8)]
         (b"\xef\xbb\xbf" + (HEADER + GOOD).encode(), "pairs.csv", {"encoding": "UTF_8"}),
         ((HEADER + GOOD).encode("utf-16"), "pairs.csv", {"encoding": "utf-16"}),
         (HEADER + GOOD + "\n\n  \n", "pairs.csv", {}),
+        ((HEADER + GOOD).replace(",", ";"), "pairs.csv", {}),
+        ((HEADER + GOOD).replace(",", "\t"), "pairs.csv", {}),
+        ((HEADER + GOOD).replace(",", "||"), "pairs.txt", {}),
+        ((HEADER + GOOD).replace(",", " ||| "), "pairs.txt", {"separator": " ||| "}),
+        ("sep=;\n" + (HEADER + GOOD).replace(",", ";"), "pairs.csv", {}),
+        ("sep=;\n" + GOOD.replace(",", ";"), "pairs.csv", {"sentence1": 1, "sentence2": 2, "score": 3}),
+        (GOOD.replace(",", "\t"), "pairs.csv", {"sentence1": 1, "sentence2": 2, "score": 3}),
+        ((HEADER + GOOD).encode("utf-16"), "pairs.csv", {}),
         ("score, sentence2 ,id,sentence1\n1,A dog.,7,A cat.\n4,A fish.,8,A bird.\n", "pairs.csv", {}),
         (GOOD, "pairs.csv", {"sentence1": 1, "sentence2": 2, "score": 3}),
         ("x,1,A cat.,A dog.\ny,4,A bird.,A fish.\n", "pairs.csv", {"sentence1": 3, "sentence2": 4, "score": 2}),
@@ -124,7 +132,10 @@ def test_control_characters_are_counted_as_the_benchmark_itself_has_one(tmp_path
         ("A cat.,A dog.,1e999", '"1e999" is not a finite number'),
         ("A cat.,A dog.,1_0", '"1_0" is not a finite number'),
         ("A cat.,A dog.,３", '"３" is not a finite number'),
-        ('A cat.,A dog.,"3,5"', '"3,5" is not a finite number: write one from 0 to 5, with a decimal point'),
+        (
+            'A cat.,A dog.,"3,5"',
+            '"3,5" is not a finite number: write one from 0 to 5, with a decimal point, or set DECIMAL = ","',
+        ),
         ("A cat.,A dog.,5.01", '"5.01" is outside SCORE_RANGE (0 to 5): correct the score or SCORE_RANGE'),
         ("A cat.,A dog.,-1", '"-1" is outside SCORE_RANGE'),
         (
@@ -140,7 +151,7 @@ def test_a_bad_row_is_named_with_what_to_do(tmp_path: Path, row: str, message: s
     text = mistake(path)
     assert f"{path}:4  " in text and message in text
     if "NUL" not in message:  # Python 3.10 stops at a NUL
-        assert text.splitlines()[-1] == "1 bad row of 5."
+        assert text.splitlines()[2] == "1 bad row of 5."
 
 
 def test_a_header_that_is_not_expected_and_a_score_column_that_is_none(tmp_path: Path) -> None:
@@ -176,7 +187,7 @@ def test_json_lines(tmp_path: Path, ending: str) -> None:
     pairs = read_pairs(write(tmp_path, text, f"pairs.{ending}"), Layout(), keep_cells=True)
     assert rows(pairs) == CATS and pairs.table["line"].tolist() == [1, 3]
     assert (pairs.columns, pairs.cells[1]) == (["sentence1", "sentence2", "score", "id"], ["A bird.", "A fish.", "4.0", "x"])
-    assert (pairs.ignored_cells, pairs.blank_lines) == (1, 1)
+    assert pairs.ignored_cells == 1 and "1 empty row skipped" in pairs.notes
     assert all(type(cell) is str for cells in pairs.cells for cell in cells)
 
 
@@ -191,7 +202,6 @@ def test_json_lines(tmp_path: Path, ending: str) -> None:
         (JSON_ROWS[0].replace('"A cat."', "null"), '"null" is not text'),
         (JSON_ROWS[0].replace('"sentence1"', '"Sentence1"'), 'column "sentence1": "" is not text'),
         (JSON_ROWS[0].replace("A cat", "A \\ud800"), 'column "sentence1": "A \\ud800." contains a character that is not text'),
-        (JSON_ROWS[0].replace(" 1,", " true,"), 'column "score": "true" is not a finite number'),
         (JSON_ROWS[0].replace(" 1,", " NaN,"), 'column "score": "NaN" is not a finite number'),
         (JSON_ROWS[0].replace(" 1,", " 1e999,"), 'column "score": "1e999" is not a finite number: write one from 0 to 5'),
     ],
@@ -213,7 +223,8 @@ def test_a_json_file_that_cannot_be_used(tmp_path: Path) -> None:
     number = path.read_bytes().index(0xE9) + 1
     assert f'{path}:2  byte 0xe9 (number {number} of the file) cannot be decoded as "utf-8"' in mistake(path)
     path.write_text("{}\n", encoding="utf-8")
-    assert 'has no column "sentence1" (SENTENCE1_COLUMN); its columns: none.' in mistake(path)
+    assert 'has no column "sentence1" (SENTENCE1_COLUMN), "sentence2" (SENTENCE2_COLUMN) or "score"' in mistake(path)
+    assert "; its columns: none." in mistake(path)
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -250,7 +261,7 @@ def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
     text = mistake(path).splitlines()
     assert text[0] == f"{path} has rows that cannot be used:"
     assert [line.split()[0] for line in text[1:21]] == [f"{path}:{6 + i}" for i in range(0, 40, 2)]
-    assert text[21:] == ["  … and 10 more", "30 bad rows of 61."]
+    assert text[21:] == ["  … and 10 more", "30 bad rows of 61.", "Paste: --score-range 0 10"]
 
 
 @pytest.mark.parametrize(
@@ -267,17 +278,12 @@ def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
         ),
         (HEADER + GOOD, {"sentence2": "sentence1"}, 'SENTENCE1_COLUMN and SENTENCE2_COLUMN name the same column, "sentence1"'),
         (GOOD, {"sentence1": 1, "sentence2": 1, "score": 3}, 'SENTENCE1_COLUMN and SENTENCE2_COLUMN name the same column, "1"'),
-        ("sep=;\n" + (HEADER + GOOD).replace(",", ";"), {}, 'meant for spreadsheets: delete it, and set SEPARATOR = ";".'),
         (b"PK\x03\x04....", {}, "is an Excel workbook or another zip archive: in the spreadsheet, save it as CSV UTF-8."),
         (b"\x1f\x8b\x08..", {}, "is compressed (gzip): unpack it."),
         (b"PAR1....", {}, 'is a Parquet file: give it a name that ends in ".parquet".'),
-        (HEADER + GOOD, {"sentence1": "sentence_1"}, 'Did you mean "sentence1"?'),
-        (
-            (HEADER + GOOD).replace(",", ";"),
-            {},
-            "but this file seems to use ';': set SEPARATOR = ';'",
-        ),
-        ((HEADER + GOOD).replace(",", "\t"), {}, "set SEPARATOR = '\\t'"),
+        (HEADER + GOOD, {"sentence1": "sentence_1"}, "Paste: --sentence1-column=sentence1"),
+        ((HEADER + GOOD).replace(",", ";"), {"separator": ","}, 'Paste: --separator=";"'),
+        ((HEADER + GOOD).replace(",", "\t"), {"separator": ";"}, 'Paste: --separator="\\t"'),
         ("score,score,sentence1,sentence2\n1,1,A,B\n", {}, 'has the column "score" (SCORE_COLUMN) more than once'),
         (
             HEADER + GOOD,
@@ -288,10 +294,9 @@ def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
         (HEADER + GOOD + '"A" cat,A dog,1\n', {}, ":4  the double quotes of the row that begins here are not balanced"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str, layout: dict, message: str) -> None:
-    path = write(tmp_path, text)
-    text = mistake(path, **layout)
-    assert message in text and "\n" not in text
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, layout: dict, message: str) -> None:
+    text = mistake(write(tmp_path, text), **layout)
+    assert message in text and len(text.splitlines()) <= 3
 
 
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
@@ -312,8 +317,7 @@ CELL = TEXT | st.tuples(
 def test_what_we_write_comes_back_exactly(tmp_path: Path, table: list[tuple[str, str, str]]) -> None:
     path = tmp_path / "written.csv"
     cells = [[f"a{a}", f"b{b}", c, str(i % 6), "0.5"] for i, (a, b, c) in enumerate(table * 2)]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        write_csv(file, ["sentence1", "sentence2", "=x", "score", "similarity"], cells)
+    path.write_bytes(b"".join(csv_pieces(["sentence1", "sentence2", "=x", "score", "similarity"], cells, Style())))
     try:
         pairs = read_pairs(path, Layout(), keep_cells=True)
     except UserMistake as refused:
@@ -361,7 +365,7 @@ def test_rows_read_and_rows_refused_are_all_rows(tmp_path: Path, table: list[lis
         pairs = read_pairs(path, Layout())
     except UserMistake as refused:
         if bad:
-            last = str(refused).splitlines()[-1]
+            last = next(line for line in str(refused).splitlines() if " bad row" in line)
             counted, total = (int(word.strip(".")) for word in last.split() if word.strip(".").isdigit())
             assert counted >= bad and total == len(table)  # a cell with line breaks may look like swallowed rows
         else:

@@ -109,7 +109,9 @@ def test_the_defaults_are_the_designs() -> None:
         "SCORE_RANGE": [0, 5],
         "SEPARATOR": "",
         "QUOTING": True,
-        "ENCODING": "utf-8",
+        "ENCODING": "",
+        "DECIMAL": "",
+        "SHEET": "",
         "OVERLAP": "report",
         "DEV_SHARE": 0.1,
         "LOSS": "cosine",
@@ -143,7 +145,7 @@ def test_every_constant_is_a_flag() -> None:
         "SEPARATOR": ";",
     }
     other |= {"ENCODING": "cp949", "SCORE_RANGE": (-1, 1), "QUOTING": False, "START_OVER": True, "TENSORBOARD": True}
-    other |= {"KEEP_CHECKPOINTS": True}
+    other |= {"KEEP_CHECKPOINTS": True, "DECIMAL": ","}
     for name in CONSTANTS:
         default = vars(script)[name]
         value = other.get(name, {str: "other", int: 7, float: 0.5}.get(type(default)))
@@ -192,8 +194,9 @@ def test_columns_and_separators() -> None:
         (["--pooling", "sum"], '--pooling is \'sum\'; it must be one of "", "mean", "cls", "max".'),
         (["--device", "gpu"], "--device is 'gpu'; it must be \"auto\""),
         (["--encoding", "utf-9"], "--encoding is 'utf-9'; it is not a text encoding known to Python"),
-        (["--separator", ", "], "--separator is ', '; it must be one character, or empty."),
-        (["--score-column", "0"], "--score-column is '0'; it must be a column's number from 1 to 10,000, or its name."),
+        (["--separator", '"'], "--separator is '\"'; it must be at most 20 characters without quotes and line ends, or empty."),
+        (["--decimal", ";"], '--decimal is \';\'; it must be one of "", ".", ",".'),
+        (["--score-column", "-1x"], "Argument --score-column: expected one argument (--help lists every flag)."),
         (["--train-file", ""], "--train-file is ''; it must name a file."),
         (["--max-tokens", "2"], "--max-tokens is 2; it must be 0, or at least 3 and at most 1,000,000."),
     ],
@@ -214,7 +217,7 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("SCORE_RANGE", (0, 5, 10), "it must be two numbers, the lower one first."),
         ("SCORE_RANGE", ("0", "5"), "it must be two numbers."),
         ("LOSS", "cosin", 'it must be one of "cosine".'),
-        ("SCORE_COLUMN", 0, "is 0; it must be a column's name, or its number counting from 1."),
+        ("SCORE_COLUMN", "", "is ''; it must be a column's name, or its number counting from 1."),
         ("SCORE_COLUMN", -1, "is -1; it must be a column's number from 1 to 10,000, or its name."),
         ("SCORE_COLUMN", 10**30, "it must be a column's number from 1 to 10,000, or its name."),
         ("EPOCHS", 10**400, "it must be at least 0 and at most 1,000,000."),
@@ -225,7 +228,7 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("ENCODING", "hex", "it is not a text encoding known to Python"),
         ("ENCODING", "idna", "it is not a text encoding known to Python"),
         ("ENCODING", "utf\0", "it is not a text encoding known to Python"),
-        ("SEPARATOR", "\0", "it must be one character, or empty."),
+        ("SEPARATOR", "\0", "it must be at most 20 characters without quotes and line ends, or empty."),
         ("DEVICE", "cuda:01", 'it must be "auto"'),
         ("TRAIN_FILE", "a\0b", "which is not a usable path: embedded null"),
         ("OUTPUT", "x" * 300, "which is not a usable path: File name too long."),

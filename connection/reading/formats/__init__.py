@@ -10,7 +10,6 @@ from pathlib import Path
 
 from connection import UserMistake
 from connection.reading.formats.table import Reading, Table
-from connection.reading.formats.text_lines import check_mark
 
 # Extension → the module with its `open_file`. Other extensions are read as CSV.
 FORMATS = {
@@ -39,7 +38,7 @@ _FOREIGN = {
 
 
 def open_table(path: Path, reading: Reading) -> Table:
-    """The table of a file. reading: whether it has a header, its separator, quoting and encoding.
+    """The table of a file. reading: the columns to find in it, and the constants that say how it is written.
 
     Raises UserMistake, here or while the rows are read, for a file that does not have the format of its extension.
     """
@@ -53,5 +52,4 @@ def open_table(path: Path, reading: Reading) -> Table:
         for magic, description in _FOREIGN.items():
             if start.startswith(magic):
                 raise UserMistake(f"{path} is {description}.")
-        check_mark(path, start, reading.encoding)
     return format_module.open_file(path, reading)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
+from connection.reading.encodings import find_encoding
 from connection.reading.formats.table import BadRow, NotText, Reading, Table
 from connection.reading.formats.text_lines import read_lines
 
 
 def open_file(path: Path, reading: Reading) -> JsonLines:
-    return JsonLines(path, reading.encoding)
+    return JsonLines(path, find_encoding(path, reading.encoding).name)
 
 
 class JsonLines(Table):
