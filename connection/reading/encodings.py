@@ -95,7 +95,7 @@ def _detected(path: Path, bad: _BadByte, has_mark: bool) -> str:
         )
     try:
         name = certain_encoding(sample)
-        for probable in [name] if name else encodings_of_parts(sample):
+        for probable in [name] if name else sorted(encodings_of_parts(sample)):
             _check_all(path, probable, bad.offset, sample)
         if name is None:
             raise _not_sure(path, bad.offset, sample)
