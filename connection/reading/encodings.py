@@ -132,7 +132,8 @@ def _not_sure(path: Path, offset: int, sample: Sequence[bytes]) -> UserMistake:
     offset: of a byte in the first line that may be shown. The first of the next lines that reads differently is shown.
     """
     encodings = likely_encodings(sample)
-    lines = list(itertools.islice(((at, line) for at, line in _lines_of(path) if at + len(line) > offset), _MOST_COMPARED))
+    later = ((at, line) for at, line in _lines_of(path) if at + len(line) > offset)
+    lines = list(itertools.islice(later, _MOST_COMPARED))
     texts = [readings(line, encodings) for _, line in lines]
     chosen = next((index for index, each in enumerate(texts) if len(each) > 1), 0)
     at, line = lines[chosen]

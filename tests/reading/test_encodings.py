@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from connection import UserMistake
 from connection.reading import encodings
+from connection.reading.detection import certain_encoding
 from connection.reading.encodings import TextEncoding, find_encoding
 from connection.reading.text_lines import read_lines
 from connection.script.kinds import check_encoding
@@ -190,6 +191,19 @@ def test_encodings_that_are_too_much_alike_are_refused(tmp_path: Path, language:
         assert "is not UTF-8, " in mistake(tmp_path, data)
 
 
+def test_parts_that_read_differently_are_not_sure() -> None:
+    """chardet takes the whole for cp1251: "12 я", "4Р8"."""
+    lines = ["The book costs 12 € today.\n".encode("mac_cyrillic"), "Pages 4–8 are missing.\n".encode("mac_cyrillic")]
+    assert certain_encoding(lines) is None
+
+
+def test_letters_of_mac_roman_are_not_taken_for_curly_quotes() -> None:
+    """Read as cp1252, "país" is "pa’s"."""
+    text = """El país está cerca del océano.|Mañana iré a la montaña con mi tía.|El niño comió un melón pequeño.
+        |Aquí nadie bebe café después de las seis.|El tren salió de la estación.|Mi país es pequeño.|Este es otro país."""
+    assert certain_encoding([f"{line.strip()}\n".encode("mac_roman") for line in text.split("|")]) == "mac_roman"
+
+
 @pytest.mark.parametrize("language", ["german", "french", "polish", "russian", "korean", "japanese"])
 def test_damaged_utf_8_is_not_read_as_something_else(tmp_path: Path, language: str) -> None:
     lines = pairs(language, rows=60).encode().splitlines(keepends=True)
@@ -297,6 +311,11 @@ def test_one_long_line_is_looked_at_in_part(tmp_path: Path) -> None:
     sentence = " ".join(pairs("korean", rows=30).split("\r\n")[1:])
     data = b"sentence1\n" + (sentence * 20).encode("cp949") + b"\n"
     assert "its encoding is not sure: as cp949" in mistake(tmp_path, data)
+
+
+def test_damage_far_behind_in_a_long_line(tmp_path: Path) -> None:
+    data = ("é" + " a" * 9_000).encode() + b" \xe4 \xf6 \xfc\n"
+    assert mistake(tmp_path, data).startswith(":1  byte 0xe4 (number 18,004 of the file) is not UTF-8, but the rest")
 
 
 def test_chardet_is_loaded_only_for_a_file_that_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
