@@ -25,7 +25,16 @@ def is_installed(package: str) -> bool:
 
 def missing_extra(reason: str) -> UserMistake:
     """The error for a missing package of requirements-extra.txt. reason: a sentence that says what needs it."""
-    return UserMistake(f'{reason} Install it with: "{sys.executable}" -m pip install -r "{ROOT / "requirements-extra.txt"}"')
+    return _missing(reason, "requirements-extra.txt")
+
+
+def missing_requirement(reason: str) -> UserMistake:
+    """The same for a package of requirements.txt that is not in PACKAGES, because few runs need it."""
+    return _missing(reason, "requirements.txt")
+
+
+def _missing(reason: str, requirements: str) -> UserMistake:
+    return UserMistake(f'{reason} Install it with: "{sys.executable}" -m pip install -r "{ROOT / requirements}"')
 
 
 def check_python() -> None:

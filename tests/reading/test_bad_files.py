@@ -145,32 +145,32 @@ FILES = {
     ),
     "latin-1": (
         (HEADER + GOOD + "Caf\xe9,A,1\n").encode("latin-1"),
-        {},
+        {"encoding": "utf-8"},
         f"{{path}}:4  byte 0xe9 (number {len(GOOD_BYTES) + 4} of the file) {UNDECODABLE}",
     ),
     "latin-1 with lone CR": (
         (HEADER + GOOD + "Caf\xe9,A,1\n").replace("\n", "\r").encode("latin-1"),
-        {},
+        {"encoding": "utf-8"},
         f"{{path}}:4  byte 0xe9 (number {len(GOOD_BYTES) + 4} of the file) {UNDECODABLE}",
     ),
     "half a surrogate pair": (
         HEADER.encode() + b"A\xed\xa0\x80,B,1\n",
-        {},
+        {"encoding": "utf-8"},
         f"{{path}}:2  byte 0xed (number 28 of the file) {UNDECODABLE}",
     ),
     "cut off within a character": (
         HEADER.encode() + b"A,B,1\nC,\xed\x95",
-        {},
+        {"encoding": "utf-8"},
         f"{{path}}:3  byte 0xed (number 35 of the file) {UNDECODABLE}",
     ),
     "UTF-16": (
         (HEADER + GOOD).encode("utf-16"),
-        {},
+        {"encoding": "utf-8"},
         '{path} is encoded as UTF-16, but ENCODING is "utf-8". Set ENCODING = "utf-16", or save the file as UTF-8.',
     ),
     "UTF-16 without a mark": (
         (HEADER + GOOD).encode("utf-16-le"),
-        {},
+        {"encoding": "utf-8"},
         '{path} is encoded as UTF-16-LE, but ENCODING is "utf-8". Set ENCODING = "utf-16-le", or save the file as UTF-8.',
     ),
     "UTF-16, the other way round": (
@@ -180,7 +180,7 @@ FILES = {
     ),
     "UTF-32": (
         (HEADER + GOOD).encode("utf-32"),
-        {},
+        {"encoding": "utf-8"},
         '{path} is encoded as UTF-32, but ENCODING is "utf-8". Set ENCODING = "utf-32", or save the file as UTF-8.',
     ),
     "UTF-8 read as another": (

@@ -95,7 +95,7 @@ def test_encodings(tmp_path: Path) -> None:
         path = write(tmp_path, (HEADER + f"{word},A,1\nB,C,2\n").encode(encoding))
         assert rows(read_pairs(path, Layout(encoding=encoding)))[0][0] == word
         place = len(HEADER) + (1 if encoding == "cp949" else 4)
-        text = mistake(path)
+        text = mistake(path, encoding="utf-8")
         assert text.startswith(f"{path}:2  byte 0x{path.read_bytes()[place - 1]:02x} (number {place} of the file)")
         assert 'cannot be decoded as "utf-8" (ENCODING)' in text and f'perhaps "{encoding}" ({program}).' in text
 
@@ -221,7 +221,7 @@ def test_a_json_file_that_cannot_be_used(tmp_path: Path) -> None:
     assert "is read by column names" in mistake(path, sentence1=1, sentence2=2, score=3)
     path.write_bytes("\n".join(JSON_ROWS).replace("fish", "café").encode("cp1252"))
     number = path.read_bytes().index(0xE9) + 1
-    assert f'{path}:2  byte 0xe9 (number {number} of the file) cannot be decoded as "utf-8"' in mistake(path)
+    assert f'{path}:2  byte 0xe9 (number {number} of the file) cannot be decoded as "utf-8"' in mistake(path, encoding="utf-8")
     path.write_text("{}\n", encoding="utf-8")
     assert 'has no column "sentence1" (SENTENCE1_COLUMN), "sentence2" (SENTENCE2_COLUMN) or "score"' in mistake(path)
     assert "; its columns: none." in mistake(path)

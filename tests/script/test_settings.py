@@ -331,5 +331,5 @@ def test_another_python_is_refused(version: tuple[int, ...], monkeypatch: pytest
 def test_the_packages_checked_are_those_of_the_requirements() -> None:
     text = (SCRIPT.parent / "requirements.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert {line.split(">=")[0] for line in lines} == set(requirements.PACKAGES)
+    assert {line.split(">=")[0] for line in lines} == {*requirements.PACKAGES, "chardet"}  # not every run needs chardet
     assert all(">=" in line and ",<" in line for line in lines)

@@ -37,20 +37,29 @@ def check_mark(path: Path, start: bytes, encoding: str) -> None:
 
     start: at least the first four bytes. Without a byte order mark or a pattern of zero bytes, nothing is assumed.
     """
-    known = codecs.lookup(encoding).name
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        actual = "utf-32" if start.startswith(codecs.BOM_UTF32_LE) else "utf-16"
-    elif start.startswith(codecs.BOM_UTF8):
-        actual = "utf-8"
-    elif len(start) >= 4 and (start[0] == 0) != (start[1] == 0) and (start[2] == 0) != (start[3] == 0):
-        actual = "utf-16-be" if start[0] == 0 else "utf-16-le"  # no byte order mark, but every other byte is 0
-    else:
-        return
-    if not known.startswith(actual[:6].rstrip("-")):
+    actual, _ = marked_encoding(start)
+    if actual and not codecs.lookup(encoding).name.startswith(actual[:6].rstrip("-")):
         raise UserMistake(
             f'{path} is encoded as {actual.upper()}, but ENCODING is "{encoding}". Set ENCODING = "{actual}", '
             "or save the file as UTF-8."
         )
+
+
+def marked_encoding(start: bytes) -> tuple[str, bool]:
+    """The Unicode encoding that a file's first bytes show, or "", and whether they are a byte order mark.
+
+    >>> marked_encoding(codecs.BOM_UTF16_LE + "a".encode("utf-16-le")), marked_encoding(b"a\\0b\\0"), marked_encoding(b"ab")
+    (('utf-16', True), ('utf-16-le', False), ('', False))
+    """
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # before UTF-16, whose mark that of UTF-32-LE begins with
+        return "utf-32", True
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16", True
+    if start.startswith(codecs.BOM_UTF8):
+        return "utf-8", True
+    if len(start) >= 4 and (start[0] == 0) != (start[1] == 0) and (start[2] == 0) != (start[3] == 0):
+        return ("utf-16-be" if start[0] == 0 else "utf-16-le"), False  # no byte order mark, but every other byte is 0
+    return "", False
 
 
 def _undecodable_text(path: Path, encoding: str) -> str:
