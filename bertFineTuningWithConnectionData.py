@@ -89,7 +89,7 @@ ENCODING = "utf-8"
 OVERLAP = "report"
 
 # Share of the training pairs, between 0 and 1, that is held out as dev when DEV_FILE is empty. No sentence is on both
-# sides. Raise it for small files.
+# sides; where too many rows share sentences for that, no sentence1, else no pair. Raise it for small files.
 DEV_SHARE = 0.1
 
 # --- training ---

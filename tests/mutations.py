@@ -225,6 +225,20 @@ MUTATIONS = [
         ("tests/reading/test_overlap.py",),
     ),
     Mutation(
+        "a dev of a few rows is enough",
+        "connection/reading/overlap.py",
+        "is_large = 2 * len(split.dev) >= wanted",
+        "is_large = True",
+        ("tests/reading/test_overlap.py",),
+    ),
+    Mutation(
+        "a pair on both sides of the dev split",
+        "connection/reading/overlap.py",
+        "list(zip(first_sentences, keys, strict=True))",
+        "[(first, first) for first in first_sentences]",
+        ("tests/reading/test_overlap.py",),
+    ),
+    Mutation(
         "a guard before formulas is not written",
         "connection/reading/csv_table.py",
         "writer.writerow([with_guard(cell) for cell in cells])",
