@@ -141,6 +141,13 @@ MUTATIONS = [
         "enabled=False",
         SCORING,
     ),
+    Mutation(
+        "unknown sentences in the cache forgotten",
+        "connection/use/scoring.py",
+        "{sentence for sentence in self.unknown if sentence in self.cache}",
+        "set()",
+        SCORING,
+    ),
     Mutation("PRECISION of training ignored", SCRIPT, 'enabled=precision == "bfloat16"', "enabled=False", TRAINING),
     Mutation(
         "THREADS ignored",
