@@ -191,26 +191,21 @@ class ConnectionBert(nn.Module):
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
         """Token ids of each sentence, (T,) int32 with [CLS] and [SEP]; the number of sentences cut to `max_tokens`."""
+        tokens, whole_lengths = self.tokenize_whole(sentences)
+        return tokens, int((whole_lengths > self.max_tokens).sum())
+
+    def tokenize_whole(self, sentences: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Token ids of each sentence, as `tokenize`; the number of tokens of each before it is cut to `max_tokens`, (n,)."""
         backend = self.tokenizer.backend_tokenizer
         backend.no_padding()
         backend.enable_truncation(self.max_tokens)
-        tokens, cut = [], 0
+        special = backend.num_special_tokens_to_add(False)  # each of the pieces that are cut off has them too
+        tokens, whole_lengths = [], []
         for part in parts(sentences):
             for encoding in backend.encode_batch([without_surrogates(sentence) for sentence in part]):
                 tokens.append(np.array(encoding.ids, dtype=np.int32))
-                cut += bool(encoding.overflowing)
-        return tokens, cut
-
-    def whole_lengths(self, sentences: Sequence[str], lengths: np.ndarray) -> np.ndarray:
-        """The number of tokens of each sentence before cutting, (n,). lengths: (n,) the numbers after `tokenize`."""
-        whole_lengths, backend = lengths.copy(), self.tokenizer.backend_tokenizer
-        backend.no_truncation()
-        rows = np.flatnonzero(lengths == self.max_tokens).tolist()
-        next_row = iter(rows)
-        for part in parts([sentences[row] for row in rows]):
-            for encoding in backend.encode_batch_fast([without_surrogates(sentence) for sentence in part]):
-                whole_lengths[next(next_row)] = len(encoding.ids)
-        return whole_lengths
+                whole_lengths.append(len(encoding) + sum(len(piece) - special for piece in encoding.overflowing))
+        return tokens, np.array(whole_lengths, dtype=np.int64)
 
     def encode(self, sentences: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Embeddings of sentences, (n, H) float32, in their order. Each distinct sentence is computed once.

@@ -96,7 +96,7 @@ SHEET = ""
 OVERLAP = "report"
 
 # Share of the training pairs, between 0 and 1, that is held out as dev when DEV_FILE is empty. No sentence is on both
-# sides. Raise it for small files.
+# sides; where too many rows share sentences for that, no sentence1, else no pair. Raise it for small files.
 DEV_SHARE = 0.1
 
 # --- training ---
@@ -248,10 +248,8 @@ def load(
     settings: Settings, folder: EncoderFolder, splits: Splits, device: torch.device
 ) -> tuple[ConnectionBert, dict[str, ConnectionDataset], float]:
     """The encoder on its device; train, dev and test as token ids; the seconds that both took."""
-    import numpy as np
-
     from connection.encoder.device import move_checked
-    from connection.encoder.preview import encoder_text, token_text
+    from connection.encoder.preview import TokenCounts, UnknownPairs, encoder_text
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
@@ -265,16 +263,18 @@ def load(
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
     if encoder.pooling != folder.own_pooling:
         print(f"POOLING {encoder.pooling} replaces {folder.own_pooling}, with which this encoder was trained.")
-    datasets = {}
+    counts, datasets = TokenCounts(encoder.max_tokens), {}
     for name, pairs in splits.named().items():
         table = pairs.table
+        tokenize = partial(counts.tokenize, encoder) if name == "train" else encoder.tokenize
         datasets[name] = ConnectionDataset(
-            table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"].to_numpy(), encoder.tokenize
+            table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"].to_numpy(), tokenize
         )
-    train = datasets["train"]
-    unknown = int((train.ids == encoder.tokenizer.unk_token_id).sum())
-    lengths = encoder.whole_lengths(train.texts, np.diff(train.offsets))
-    print(token_text(lengths, unknown, train.texts, train.cut, encoder.max_tokens))
+    print(counts.text())
+    for name, pairs in splits.named().items():
+        unknown = UnknownPairs.of(encoder, datasets[name], pairs.table["line"].tolist())
+        if unknown.count:
+            print(unknown.text(f"{len(pairs):,} {name} pairs", pairs.path))
     return move_checked(encoder, device), datasets, time.perf_counter() - began
 
 

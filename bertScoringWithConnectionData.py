@@ -194,6 +194,9 @@ def write_scores(
     with durable.writing(output):
         durable.make_folder(output.parent)
         durable.replace_file(output, pieces())
+    print(scorer.counts.text())
+    if scorer.unknown_pairs.count:
+        print(scorer.unknown_pairs.text(f"{surveyed.pairs:,} pairs", settings.PAIRS_FILE))
     if surveyed.scores is not None:
         print(metrics_text(np.concatenate(scored.similarities), surveyed.scores, rows.layout, calibration))
     print(f"Scores: {output}")

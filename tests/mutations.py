@@ -141,6 +141,13 @@ MUTATIONS = [
         "enabled=False",
         SCORING,
     ),
+    Mutation(
+        "unknown sentences in the cache forgotten",
+        "connection/use/scoring.py",
+        "{sentence for sentence in self.unknown if sentence in self.cache}",
+        "set()",
+        SCORING,
+    ),
     Mutation("PRECISION of training ignored", SCRIPT, 'enabled=precision == "bfloat16"', "enabled=False", TRAINING),
     Mutation(
         "THREADS ignored",
@@ -222,6 +229,20 @@ MUTATIONS = [
         "connection/reading/overlap.py",
         'return " ".join(normalised.casefold().split())',
         "return normalised",
+        ("tests/reading/test_overlap.py",),
+    ),
+    Mutation(
+        "a dev of a few rows is enough",
+        "connection/reading/overlap.py",
+        "is_large = 2 * len(split.dev) >= wanted",
+        "is_large = True",
+        ("tests/reading/test_overlap.py",),
+    ),
+    Mutation(
+        "a pair on both sides of the dev split",
+        "connection/reading/overlap.py",
+        "list(zip(first_sentences, keys, strict=True))",
+        "[(first, first) for first in first_sentences]",
         ("tests/reading/test_overlap.py",),
     ),
     Mutation(

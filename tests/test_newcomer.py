@@ -154,7 +154,7 @@ def test_three_rows(start: Start, table: Callable, tmp_path: Path) -> None:
     process.communicate(timeout=100)
     assert process.returncode == 0 and (tmp_path / "run" / "best" / "model.safetensors").is_file()
     told = refused(start(train_file=path, dev_file="", output=tmp_path / "other"))
-    assert told.startswith("DEV_SHARE: the largest group of rows that share sentences has 1 of the 3 training rows, ")
+    assert told.startswith("DEV_SHARE: 1 of the 3 training rows (a share of 0.1) cannot be split off with different scores in ")
     assert "Set DEV_FILE, add pairs, or change DEV_SHARE." in told
 
 

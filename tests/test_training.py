@@ -193,6 +193,21 @@ def test_without_test_and_dev_files(train: Train, capsys: pytest.CaptureFixture)
     assert len((output / "predictions-dev.csv").read_text(encoding="utf-8").splitlines()) == 13
 
 
+def test_pairs_of_which_the_encoder_sees_nothing_are_named(
+    train: Train, pairs_files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """In every set, by file and line."""
+    files = {}
+    for name, path in pairs_files.items():
+        files[name] = tmp_path / path.name
+        files[name].write_text(path.read_text(encoding="utf-8") + "ж,a cat,2\n", encoding="utf-8")
+    train(**{f"{name}_file": path for name, path in files.items()}, epochs=0)
+    told = capsys.readouterr().out
+    for name, count in (("train", 61), ("dev", 41), ("test", 41)):
+        assert f"Warning: in 1 of {count} {name} pairs, a sentence is nothing but [UNK]: " in told
+        assert f"\n  {files[name]}:{count + 1}  ж\n" in told
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
     train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

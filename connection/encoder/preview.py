@@ -2,39 +2,145 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from connection.text import printable
+
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ConnectionBert import ConnectionBert
+    from ConnectionDataset import ConnectionDataset
 
 
 HIGH_UNKNOWN, HIGH_TOKENS_PER_WORD = 0.05, 3.0
+SHOWN_UNKNOWN = 5  # pairs
+UNKNOWN_MEANS = (
+    "no word of it is in this encoder's vocabulary, so the similarity says nothing. Leave such pairs out, or set ENCODER to an "
+    "encoder of their language or signs."
+)
 # A word is text between blanks. Chinese and Japanese are written without blanks, so each character counts as a word.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
 
 
-def token_text(lengths: np.ndarray, unknown: int, sentences: Sequence[str], cut: int, max_tokens: int) -> str:
-    """Statistics of the tokens of S distinct sentences, with a warning if the vocabulary does not fit them.
+class TokenCounts:
+    """How a tokenizer splits sentences, added up while they are tokenised; memory does not grow with their number.
 
-    lengths: (S,) the tokens of each sentence before it is cut, with [CLS] and [SEP]. unknown: the number of [UNK] tokens among
-    those that are kept. cut: the number of sentences longer than max_tokens. [UNK] stands for a word outside the vocabulary.
+    lengths: how many sentences have each number of tokens before they are cut, with [CLS] and [SEP]. unknown: the number of
+    [UNK] tokens among those that are kept; [UNK] stands for a word outside the vocabulary. cut: the number of sentences longer
+    than max_tokens.
     """
-    tokens = int(lengths.sum()) - 2 * len(lengths)
-    kept = int(np.minimum(lengths, max_tokens).sum()) - 2 * len(lengths)
-    words = sum(len(_WORD.findall(sentence)) for sentence in sentences)
-    share, per_word = unknown / max(kept, 1), tokens / max(words, 1)
-    middle, high = np.percentile(lengths, [50, 95])
-    text = (
-        f"Tokens a sentence: median {middle:.0f}, 95 % have at most {high:.0f}, the longest {lengths.max()}; "
-        f"{cut:,} of {len(lengths):,} sentences are cut (MAX_TOKENS {max_tokens}). "
-        f"{per_word:.1f} tokens a word; [UNK]: {100 * share:.1f} % of them."
-    )
-    return text + _warning(share, per_word)
+
+    def __init__(self, max_tokens: int):
+        self.max_tokens = max_tokens
+        self.lengths: Counter[int] = Counter()
+        self.unknown = self.words = self.cut = 0
+
+    def tokenize(self, encoder: ConnectionBert, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
+        """The result of `encoder.tokenize`, counted."""
+        tokens, whole_lengths = encoder.tokenize_whole(sentences)
+        cut = int((whole_lengths > self.max_tokens).sum())
+        if tokens:
+            unknown = int((np.concatenate(tokens) == encoder.tokenizer.unk_token_id).sum())
+            self.add(sentences, whole_lengths, unknown, cut)
+        return tokens, cut
+
+    def add(self, sentences: Sequence[str], lengths: np.ndarray, unknown: int, cut: int) -> None:
+        """Add S sentences. lengths: (S,) the tokens of each before it is cut. unknown, cut: as the attributes, of these S."""
+        values, counts = np.unique(lengths, return_counts=True)
+        self.lengths.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        self.words += sum(map(count_words, sentences))
+        self.unknown += unknown
+        self.cut += cut
+
+    def text(self) -> str:
+        """Statistics of the tokens, with a warning if the vocabulary does not fit the sentences. Empty without sentences."""
+        if not self.lengths:
+            return ""
+        lengths, counts = np.array(sorted(self.lengths.items())).T
+        total = int(counts.sum())
+        tokens, kept = (int((sizes * counts).sum()) - 2 * total for sizes in (lengths, np.minimum(lengths, self.max_tokens)))
+        share, per_word = self.unknown / max(kept, 1), tokens / max(self.words, 1)
+        middle, high = (percentile(lengths, counts, percent) for percent in (50, 95))
+        text = (
+            f"Tokens a sentence: median {middle:.0f}, 95 % have at most {high:.0f}, the longest {lengths.max()}; "
+            f"{self.cut:,} of {total:,} sentences are cut (MAX_TOKENS {self.max_tokens}). "
+            f"{per_word:.1f} tokens a word; [UNK]: {100 * share:.1f} % of them."
+        )
+        return text + _warning(share, per_word)
+
+
+def count_words(sentence: str) -> int:
+    """The number of words: text between blanks; each Chinese or Japanese character is a word.
+
+    >>> count_words("two words"), count_words("猫 and 犬")
+    (2, 3)
+    """
+    return len(sentence.split()) if sentence.isascii() else len(_WORD.findall(sentence))
+
+
+def percentile(values: np.ndarray, counts: np.ndarray, percent: float) -> float:
+    """The percentile of values (n,), ascending, of which each occurs `counts` (n,) times; as numpy, linear in between."""
+    ends = np.cumsum(counts)
+    position = percent / 100 * (int(ends[-1]) - 1)
+    low, high = values[np.searchsorted(ends, [math.floor(position), math.ceil(position)], side="right")].tolist()
+    return low + (high - low) * (position - math.floor(position))
+
+
+def only_unknown(encoder: ConnectionBert, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Whether each of S sentences is nothing but [UNK] tokens, or has no token at all beside [CLS] and [SEP]; (S,) bool.
+
+    ids: (all tokens,). offsets: (S + 1,); sentence s is `ids[offsets[s]:offsets[s + 1]]`, of at least one token.
+    """
+    tokenizer = encoder.tokenizer
+    known = ~np.isin(ids, [tokenizer.unk_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id])
+    return ~np.logical_or.reduceat(known, offsets[:-1])
+
+
+@dataclass
+class UnknownPairs:
+    """Pairs in which a sentence is nothing but [UNK]: how many, and of the first ones the line and those sentences, as text."""
+
+    count: int = 0
+    first: list[tuple[int, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, encoder: ConnectionBert, dataset: ConnectionDataset, lines: Sequence[int]) -> Self:
+        """Those of a tokenised set. lines: (n,) the line of each pair."""
+        pairs, unknown = cls(), only_unknown(encoder, dataset.ids, dataset.offsets)
+        for row in np.flatnonzero(unknown[dataset.sides].any(axis=1)).tolist():
+            pairs.add(lines[row], [dataset.texts[number] for number in dataset.sides[row] if unknown[number]])
+        return pairs
+
+    def add(self, line: int, sentences: Sequence[str]) -> None:
+        """Add a pair, if it has such sentences: its line, and the one or two of them."""
+        self.count += bool(sentences)
+        if sentences and len(self.first) < SHOWN_UNKNOWN:
+            self.first.append((line, "  |  ".join(map(_short, dict.fromkeys(sentences)))))
+
+    def text(self, pairs: str, path: Path | None = None) -> str:
+        """A warning that names the first ones, or "" if there are none. pairs: of which they are, such as "520 train pairs"."""
+        if not self.count:
+            return ""
+        subject = f"in {self.count:,} of {pairs}" if path else f"in {pairs}"
+        lines = [f"Warning: {subject}, a sentence is nothing but [UNK]: {UNKNOWN_MEANS}"]
+        lines += [f"  {path}:{line}  {sentences}" if path else f"  {sentences}" for line, sentences in self.first]
+        if self.count > len(self.first):
+            lines.append(f"  … and {self.count - len(self.first):,} more")
+        return "\n".join(lines)
+
+
+def _short(sentence: str, width: int = 45) -> str:
+    text = printable(sentence[: width + 1]).replace("\n", " ")
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _warning(share: float, per_word: float) -> str:

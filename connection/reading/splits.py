@@ -142,7 +142,7 @@ def _print_counts(name: str, pairs: Pairs) -> dict[str, int]:
 
 
 def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
-    train_rows, dev_rows = split_dev(train.table, share, seed)
+    split = split_dev(train.table, share, seed)
     parts = [
         Pairs(
             train.path,
@@ -151,9 +151,10 @@ def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
             [train.cells[row] for row in rows],
             style=train.style,
         )
-        for rows in (train_rows, dev_rows)
+        for rows in (split.train, split.dev)
     ]
-    print(f"Dev   {len(dev_rows):,} of these are split off, no sentence on both sides; {len(train_rows):,} are left.")
+    rule = f"{split.rule} ({split.reason})" if split.reason else split.rule
+    print(f"Dev   {len(split.dev):,} of these are split off, {rule}; {len(split.train):,} are left.")
     return parts[0], parts[1]
 
 

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from connection import UserMistake
+from connection.encoder.preview import TokenCounts, UnknownPairs, only_unknown
 from connection.reading.formats.csv_output import Style, csv_pieces
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
@@ -35,7 +36,11 @@ CACHE_BYTES = 512 * 2**20
 
 
 class PairScorer:
-    """Computes similarities of pairs, chunk by chunk; repeated sentences are encoded once, while the cache has room."""
+    """Computes similarities of pairs, chunk by chunk; repeated sentences are encoded once, while the cache has room.
+
+    counts: of the tokens of what was encoded, where a sentence counts again if the cache had no room for it. unknown_pairs:
+    the pairs in which a sentence is nothing but [UNK]; `unknown` holds such sentences of the cache and of this chunk.
+    """
 
     def __init__(self, encoder: ConnectionBert, surveyed: Survey, batch_size: int, precision: str = "float32"):
         """surveyed: the survey of the same pairs. batch_size: sentences encoded at once. precision: as PRECISION."""
@@ -44,6 +49,8 @@ class PairScorer:
         self.cache: dict[str, np.ndarray] = {}
         self.most_cached = CACHE_BYTES // (4 * encoder.dimension)
         self.encoded = 0
+        self.counts, self.unknown_pairs = TokenCounts(encoder.max_tokens), UnknownPairs()
+        self.unknown: set[str] = set()
 
     def __call__(self, rows: Sequence[PairRow]) -> np.ndarray:
         """The cosine similarity of each pair, (n,) float64. Raises UserMistake if an embedding is not finite."""
@@ -52,6 +59,8 @@ class PairScorer:
         embeddings = self._embed(list(number))  # (S, H)
         sides = embeddings[[number[sentence] for sentence in sentences]].reshape(len(rows), 2, -1).astype(np.float64)
         self._update_cache(sentences, number, embeddings)
+        for row in rows if self.unknown else ():
+            self.unknown_pairs.add(row.line, [side for side in (row.sentence1, row.sentence2) if side in self.unknown])
         lengths = np.linalg.norm(sides, axis=2)  # (n, 2)
         similarities = np.einsum("nh,nh->n", sides[:, 0], sides[:, 1]) / np.maximum(lengths.prod(axis=1), 1e-12)
         similarities = settle_ties(similarities, np.array([row.sentence1 == row.sentence2 for row in rows]))
@@ -72,9 +81,16 @@ class PairScorer:
                 embeddings[i] = self.cache[sentence]
         if new:
             with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                embeddings[new] = self.encoder.encode([sentences[i] for i in new], self.batch_size)
+                embeddings[new] = self._encode([sentences[i] for i in new])
         self.encoded += len(new)
         return embeddings
+
+    def _encode(self, sentences: list[str]) -> np.ndarray:
+        tokens, _ = self.counts.tokenize(self.encoder, sentences)
+        are_unknown = only_unknown(self.encoder, np.concatenate(tokens), np.cumsum([0, *map(len, tokens)]))
+        self.unknown = {sentence for sentence in self.unknown if sentence in self.cache}
+        self.unknown.update(itertools.compress(sentences, are_unknown))
+        return self.encoder.encode_tokens(tokens, self.batch_size)
 
     def _update_cache(self, sentences: list[str], number: dict[str, int], embeddings: np.ndarray) -> None:
         """Cache the embeddings that later chunks need; drop those that none needs."""
@@ -168,12 +184,11 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
 def pair_text(
     encoder: ConnectionBert, sentence1: str, sentence2: str, calibration: Calibration | None, precision: str = "float32"
 ) -> str:
-    """The similarity of one pair as text and, with a calibration, its score on the user's scale."""
-    similarity = float(
-        PairScorer(encoder, survey([], has_scores=False), 2, precision)([PairRow(1, [], sentence1, sentence2, math.nan)])[0]
-    )
+    """The similarity of one pair as text, with a calibration its score on the user's scale; a warning if it says nothing."""
+    scorer = PairScorer(encoder, survey([], has_scores=False), 2, precision)
+    similarity = float(scorer([PairRow(1, [], sentence1, sentence2, math.nan)])[0])
     text = f"similarity {similarity:.4f}"
-    if calibration is None:
-        return text
-    low, high = calibration.score_range
-    return f"{text}, score_predicted {calibration(np.array([similarity]))[0]:.2f} (from {low:g} to {high:g})"
+    if calibration is not None:
+        low, high = calibration.score_range
+        text += f", score_predicted {calibration(np.array([similarity]))[0]:.2f} (from {low:g} to {high:g})"
+    return "\n".join(filter(None, [text, scorer.unknown_pairs.text("this pair")]))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
+from connection.randomness import DEV_SPLIT, derive
 from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, count_shared, normal_form, split_dev, without_shared
 from connection.reading.pairs import read_pairs
@@ -50,8 +51,8 @@ def test_the_benchmark_itself(stsb: Path) -> None:
     repeats, shared = count_repeats(train), count_shared(train, dev)
     assert (repeats["exact_duplicates"], repeats["pairs_with_several_scores"]) == (43, 15)
     assert (shared["exact_pairs"], shared["sentences"]) == (6, 249)
-    train_rows, dev_rows = split_dev(train, 0.1, 42)
-    assert len(train_rows) + len(dev_rows) == 5749 and len(dev_rows) == 575
+    split = split_dev(train, 0.1, 42)
+    assert len(split.train) + len(split.dev) == 5749 and len(split.dev) == 575 and not split.reason
 
 
 ROWS = st.lists(
@@ -61,29 +62,103 @@ ROWS = st.lists(
     min_size=4,
     max_size=40,
 )
+RULES = ["no sentence on both sides", "no sentence1 on both sides", "rows at random, no pair on both sides"]
 
 
-@settings(max_examples=100, deadline=None)
+def kept_apart(pairs: pd.DataFrame, rule: str) -> list[set]:
+    """What `rule` allows on one side only, for each row."""
+    forms = [[normal_form(sentence) for sentence in pairs[side]] for side in ("sentence1", "sentence2")]
+    both = [frozenset(pair) for pair in zip(*forms, strict=True)]
+    if rule == RULES[0]:
+        return [set(pair) for pair in both]
+    return (
+        [{first, pair} for first, pair in zip(forms[0], both, strict=True)] if rule == RULES[1] else [{pair} for pair in both]
+    )
+
+
+def by_hand(apart: list[set], wanted: int, seed: int) -> list[int]:
+    """The dev rows: groups of rows that share something, in the order of the bits of their first row, while they fit."""
+    groups: list[tuple[set, list[int]]] = []
+    for row, own in enumerate(apart):
+        joined = [group for group in groups if group[0] & own]
+        groups = [group for group in groups if not group[0] & own]
+        groups.append((own.union(*(group[0] for group in joined)), sorted([row, *(r for group in joined for r in group[1])])))
+    dev: list[int] = []
+    for _, rows in sorted(groups, key=lambda group: int(derive(seed, DEV_SPLIT, group[1][0])[0])):
+        dev += rows if len(dev) + len(rows) <= wanted else []
+    return sorted(dev)
+
+
+@settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(0, 2**40), st.floats(0.05, 0.9))
-def test_no_sentence_is_on_both_sides_of_the_split(rows: list, seed: int, share: float) -> None:
-    pairs = table(*rows)
-    try:
-        train, dev = split_dev(pairs, share, seed)
-    except UserMistake as mistake:
-        assert "DEV_SHARE" in str(mistake) and "group of rows that share sentences" in str(mistake)
+def test_dev_is_split_off_by_the_first_rule_that_is_possible(rows: list, seed: int, share: float) -> None:
+    pairs, wanted = table(*rows), max(1, round(share * len(rows)))
+    splits = {rule: by_hand(kept_apart(pairs, rule), wanted, seed) for rule in RULES}
+    scores = {
+        rule: [{row[2] for i, row in enumerate(rows) if (i in dev) == side} for side in (True, False)]
+        for rule, dev in splits.items()
+    }
+    usable = [rule for rule in RULES if min(map(len, scores[rule])) > 1]
+    if not usable:
+        with pytest.raises(UserMistake, match=f"DEV_SHARE: {wanted} of the {len(rows)} training rows .* cannot be split off"):
+            split_dev(pairs, share, seed)
         return
-    assert sorted([*train, *dev]) == list(range(len(rows)))
-    assert len(dev) <= max(1, round(share * len(rows)))
-    sides = [{normal_form(s) for side in ("sentence1", "sentence2") for s in pairs[side].iloc[rows]} for rows in (train, dev)]
-    assert not sides[0] & sides[1]
+    large = [rule for rule in usable if 2 * len(splits[rule]) >= wanted]
+    rule = large[0] if large else max(usable, key=lambda rule: len(splits[rule]))
+    split = split_dev(pairs, share, seed)
+    assert (split.rule, split.dev.tolist()) == (rule, splits[rule])
+    assert sorted([*split.train, *split.dev]) == list(range(len(rows)))
+    apart = kept_apart(pairs, rule)
+    assert not set().union(*(apart[row] for row in split.train)) & set().union(*(apart[row] for row in split.dev))
+    assert [f'"{earlier}" leaves' in split.reason for earlier in RULES] == [RULES.index(r) < RULES.index(rule) for r in RULES]
     again = split_dev(pairs, share, seed)
-    assert np.array_equal(again[0], train) and np.array_equal(again[1], dev)
+    assert np.array_equal(again.train, split.train) and np.array_equal(again.dev, split.dev)
 
 
-def test_another_seed_splits_otherwise() -> None:
-    pairs = table(*((f"a{i}", f"b{i}", i / 99) for i in range(100)))
-    first, second = (split_dev(pairs, 0.2, seed)[1].tolist() for seed in (1, 2))
-    assert len(first) == len(second) == 20 and first != second
+def many_to_few(firsts: int, seconds: int) -> pd.DataFrame:
+    """200 rows of `firsts` questions and `seconds` answers, which questions with two answers connect."""
+    return table(*((f"question {i % firsts}", f"answer {(i + i // firsts) % seconds}", i % 6 / 5) for i in range(200)))
+
+
+@pytest.mark.parametrize(
+    ("firsts", "seconds", "rule", "reason"),
+    [
+        (200, 200, RULES[0], ""),
+        (100, 10, RULES[1], '"no sentence on both sides" leaves 0 for dev, since 200 rows share 10 sentence2'),
+        (
+            1,
+            200,
+            RULES[2],
+            "; ".join(f'"{earlier}" leaves 0 for dev, since 200 rows share 1 sentence1' for earlier in RULES[:2]),
+        ),
+    ],
+)
+def test_many_sentences_against_few(firsts: int, seconds: int, rule: str, reason: str) -> None:
+    pairs = many_to_few(firsts, seconds)
+    splits = [split_dev(pairs, 0.1, seed) for seed in (1, 2)]
+    for split in splits:
+        assert (len(split.train), len(split.dev), split.rule, split.reason) == (180, 20, rule, reason)
+    assert splits[0].dev.tolist() != splits[1].dev.tolist()
+
+
+def test_a_dev_of_a_few_rows_gives_way_to_the_next_rule() -> None:
+    """Of 100 rows 94 share an answer: without a shared sentence dev would have 6 of 20 rows, but 10 of them are enough."""
+    rows = [(f"question {i}", "answer" if i < 94 else f"answer {i}", i % 2) for i in range(100)]
+    split = split_dev(table(*rows), 0.2, 3)
+    assert (len(split.dev), split.rule) == (20, RULES[1])
+    assert split.reason == '"no sentence on both sides" leaves 6 for dev, since 94 rows share 1 sentence2'
+    rows = [(f"question {i}", "answer" if i < 90 else f"answer {i}", i % 2) for i in range(100)]
+    split = split_dev(table(*rows), 0.2, 3)
+    assert (split.dev.tolist(), split.rule, split.reason) == (list(range(90, 100)), RULES[0], "")
+
+
+def test_a_pair_is_never_on_both_sides_in_either_order() -> None:
+    """Every question is once sentence1 and once sentence2 of a pair: by sentence1 alone the two would be divided."""
+    rows = [(f"question {i}", "answer", i % 2) for i in range(20)] + [("answer", f"question {i}", i % 2) for i in range(20)]
+    pairs = table(*rows)
+    split = split_dev(pairs, 0.2, 1)
+    assert split.rule == RULES[2] and len(split.dev) == 8
+    assert count_shared(pairs.iloc[split.train], pairs.iloc[split.dev])["pairs"] == 0
 
 
 @pytest.fixture
@@ -137,6 +212,21 @@ def test_without_a_dev_file_a_share_is_split_off(files: dict[str, Path]) -> None
     assert splits.test is None and len(splits.train) + len(splits.dev) == 5
     assert [row[0] for row in splits.dev.cells] == splits.dev.table["sentence1"].tolist()
     assert set(splits.train.table["line"]) | set(splits.dev.table["line"]) == {2, 3, 4, 5, 6}
+
+
+def test_what_a_split_off_dev_shares_is_reported_and_recorded(files: dict[str, Path], capsys: pytest.CaptureFixture) -> None:
+    many_to_few(100, 10).to_csv(files["train"], index=False)
+    splits = split(files, "refuse", dev_file=None, test_file=None, dev_share=0.1)  # no pair is shared: nothing to refuse
+    assert (len(splits.train), len(splits.dev)) == (180, 20)
+    answers = {row[1] for row in splits.dev.cells}
+    assert splits.overlap["dev"] == {"exact_pairs": 0, "pairs": 0, "sentences": len(answers), "train_rows": 0}
+    told = capsys.readouterr().out
+    assert (
+        "Dev   20 of these are split off, no sentence1 on both sides "
+        '("no sentence on both sides" leaves 0 for dev, since 200 rows share 10 sentence2); 180 are left.\n'
+        "Train and dev share: identical pairs 0, pairs ignoring case, spacing and order 0, identical sentences "
+        f"{len(answers)}.\n" in told
+    )
 
 
 def test_predictions_stand_beside_the_users_columns(tmp_path: Path) -> None:

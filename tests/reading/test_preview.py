@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from connection.encoder.packed.products import has_onednn
-from connection.encoder.preview import token_text
+from connection.encoder.preview import TokenCounts
 from connection.reading.preview import first_rows, score_histogram
 from connection.training.forecast import padding_text, time_text, tried_seconds_per_token
 from ConnectionBert import ConnectionBert
@@ -32,23 +32,29 @@ def test_rows_are_cut_and_hold_no_control_codes() -> None:
     assert lines[0] == "  2.5  a b \\x1b[2J  |  " + "x" * 19 + "…" and len(lines) == 3
 
 
+def token_text(lengths: list[int], unknown: int, sentences: list[str], cut: int, max_tokens: int) -> str:
+    counts = TokenCounts(max_tokens)
+    counts.add(sentences, np.array(lengths), unknown, cut)
+    return counts.text()
+
+
 def test_tokens_by_hand() -> None:
     """Three sentences of 2, 4 and 6 tokens beside [CLS] and [SEP], of 12 words in all, one token [UNK]."""
-    text = token_text(np.array([4, 6, 8]), 1, ["a b", "c d e f", "g h i 猫犬 j"], cut=1, max_tokens=8)
+    text = token_text([4, 6, 8], 1, ["a b", "c d e f", "g h i 猫犬 j"], cut=1, max_tokens=8)
     assert "median 6, 95 % have at most 8, the longest 8; 1 of 3 sentences are cut (MAX_TOKENS 8)" in text
     assert "1.0 tokens a word; [UNK]: 8.3 % of them." in text  # 猫 and 犬 are words
     assert "Warning: 8% of the tokens are [UNK]: this encoder's vocabulary does not fit" in text
-    assert "Warning" not in token_text(np.array([4, 6, 8]), 0, ["a b", "c d e f", "g"], 0, 8)
-    assert "Warning: a word takes 6.0 tokens" in token_text(np.array([8]), 0, ["세종대왕"], 0, 8)
+    assert "Warning" not in token_text([4, 6, 8], 0, ["a b", "c d e f", "g"], 0, 8)
+    assert "Warning: a word takes 6.0 tokens" in token_text([8], 0, ["세종대왕"], 0, 8)
 
 
 def test_korean_for_an_english_encoder_is_warned_of(minilm: Path) -> None:
     """bert-base-uncased's vocabulary makes 39 tokens of these 5 words, nearly every one a part of a syllable, one [UNK]."""
-    encoder, sentence = ConnectionBert.load(minilm), "한국어 문장을 이해하는 모델입니다 뷁"
-    tokens, cut = encoder.tokenize([sentence])
-    unknown = int((tokens[0] == encoder.tokenizer.unk_token_id).sum())
-    text = token_text(np.array([len(tokens[0])]), unknown, [sentence], cut, encoder.max_tokens)
-    assert (len(tokens[0]) - 2, unknown) == (39, 1) and "Warning: a word takes 7.8 tokens: this encoder" in text
+    encoder = ConnectionBert.load(minilm)
+    counts = TokenCounts(encoder.max_tokens)
+    (tokens,), _ = counts.tokenize(encoder, ["한국어 문장을 이해하는 모델입니다 뷁"])
+    assert (len(tokens) - 2, counts.unknown) == (39, 1)
+    assert "Warning: a word takes 7.8 tokens: this encoder" in counts.text()
 
 
 def test_trying_a_step_changes_nothing(tiny_encoder: Path, sentence_factory: Callable) -> None:

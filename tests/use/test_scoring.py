@@ -247,10 +247,37 @@ def test_bad_input_is_one_sentence_before_weights_are_loaded(
 
 
 def test_vectors_that_are_not_finite_are_told(score: Score, run_folder: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(ConnectionBert, "encode", lambda self, sentences, *_: np.full((len(sentences), 32), np.nan, np.float32))
+    monkeypatch.setattr(ConnectionBert, "encode_tokens", lambda self, ids, *_: np.full((len(ids), 32), np.nan, np.float32))
     with pytest.raises(UserMistake, match="vectors that are not finite, first for the pair on line 2"):
         score()
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_tokens_are_told_as_by_training(score: Score, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    """Chunk by chunk, each distinct sentence once, before the metrics; pairs with nothing but [UNK] by their line."""
+    sides = [("the cat", "a dog"), ("ж", "the cat"), ("the cat", "ю ж"), ("a dog", "ж"), ("not " * 80, "ж"), ("red", "blue")]
+    rows = [(*pair, row % 3) for row, pair in enumerate(sides * 2)]
+    path = write_rows(tmp_path / "pairs.csv", [["sentence1", "sentence2", "score"], *rows])
+    told = []
+    for chunk in (4096, 1, 5):
+        monkeypatch.setattr(scoring, "CHUNK", chunk)
+        score(pairs_file=path)
+        told.append(re.search(r"Tokens a sentence: .*(?=\nSpearman)", capsys.readouterr().out, re.DOTALL)[0])
+    assert told[0] == told[1] == told[2]
+    lines = told[0].splitlines()
+    assert "the longest 82; 1 of 7 sentences are cut (MAX_TOKENS 64)." in lines[0]
+    assert lines[1].startswith("Warning: in 8 of 12 pairs, a sentence is nothing but [UNK]: ")
+    named = zip([3, 4, 5, 6, 9], ["ж", "ю ж", "ж", "ж", "ж"], strict=True)
+    assert lines[2:] == [*(f"  {path}:{line}  {sentence}" for line, sentence in named), "  … and 3 more"]
+
+
+def test_a_single_pair_that_says_nothing_is_warned_of(run_folder: Path, capsys: pytest.CaptureFixture) -> None:
+    flags = [f"--encoder={run_folder / 'best'}", "--sentence1=ж", "--device=cpu"]
+    assert script.main([*flags, "--sentence2=a cat"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-2].startswith("Warning: in this pair, a sentence is nothing but [UNK]: ") and told[-1] == "  ж"
+    assert script.main([*flags[::2], "--sentence1=a dog", "--sentence2=a cat"]) == 0
+    assert "Warning" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("sentences", [("", ""), ("a cat", ""), (" ", "a cat")])
