@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from connection import UserMistake
 from connection.disk import durable
 from connection.disk.safetensors_file import safetensors_chunks
 from connection.encoder.batches import parts, runs_by_length, without_surrogates
+from connection.encoder.composition import Composition
 from connection.encoder.families import family_of
 from connection.encoder.folder import inspect_encoder, write_description
 from connection.encoder.packed.attention import PACKED
@@ -128,6 +130,11 @@ class ConnectionBert(nn.Module):
         """H, the length of an embedding."""
         return self.bert.config.hidden_size
 
+    @cached_property
+    def compose(self) -> Composition:
+        """Sentences → the same with decomposed characters composed where the vocabulary is; `tokenize` does this itself."""
+        return Composition(self.tokenizer.backend_tokenizer)
+
     @property
     def device(self) -> torch.device:
         return self.bert.device
@@ -201,7 +208,7 @@ class ConnectionBert(nn.Module):
         backend.enable_truncation(self.max_tokens)
         special = backend.num_special_tokens_to_add(False)  # each of the pieces that are cut off has them too
         tokens, whole_lengths = [], []
-        for part in parts(sentences):
+        for part in parts(self.compose(sentences)):
             for encoding in backend.encode_batch([without_surrogates(sentence) for sentence in part]):
                 tokens.append(np.array(encoding.ids, dtype=np.int32))
                 whole_lengths.append(len(encoding) + sum(len(piece) - special for piece in encoding.overflowing))

@@ -248,6 +248,7 @@ def load(
     settings: Settings, folder: EncoderFolder, splits: Splits, device: torch.device
 ) -> tuple[ConnectionBert, dict[str, ConnectionDataset], float]:
     """The encoder on its device; train, dev and test as token ids; the seconds that both took."""
+    from connection.encoder.composition import composition_text
     from connection.encoder.device import move_checked
     from connection.encoder.preview import TokenCounts, UnknownPairs, encoder_text
     from ConnectionBert import ConnectionBert
@@ -263,14 +264,16 @@ def load(
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
     if encoder.pooling != folder.own_pooling:
         print(f"POOLING {encoder.pooling} replaces {folder.own_pooling}, with which this encoder was trained.")
-    counts, datasets = TokenCounts(encoder.max_tokens), {}
+    counts, datasets = {name: TokenCounts(encoder.max_tokens) for name in splits.named()}, {}
     for name, pairs in splits.named().items():
-        table = pairs.table
-        tokenize = partial(counts.tokenize, encoder) if name == "train" else encoder.tokenize
+        table, tokenize = pairs.table, partial(counts[name].tokenize, encoder)
         datasets[name] = ConnectionDataset(
             table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"].to_numpy(), tokenize
         )
-    print(counts.text())
+    print(counts["train"].text())
+    composed = sum(count.composed for count in counts.values())
+    if composed:
+        print(composition_text(composed))
     for name, pairs in splits.named().items():
         unknown = UnknownPairs.of(encoder, datasets[name], pairs.table["line"].tolist())
         if unknown.count:

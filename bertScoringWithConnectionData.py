@@ -179,6 +179,7 @@ def write_scores(
 
     from connection.disk import durable
     from connection.disk.files import set_aside
+    from connection.encoder.composition import composition_text
     from connection.reading.rows import PairRows
     from connection.use.scoring import PairScorer, ScoredRows, metrics_text, scores_file
 
@@ -195,6 +196,8 @@ def write_scores(
         durable.make_folder(output.parent)
         durable.replace_file(output, pieces())
     print(scorer.counts.text())
+    if scorer.counts.composed:
+        print(composition_text(scorer.counts.composed))
     if scorer.unknown_pairs.count:
         print(scorer.unknown_pairs.text(f"{surveyed.pairs:,} pairs", settings.PAIRS_FILE))
     if surveyed.scores is not None:

@@ -246,6 +246,20 @@ MUTATIONS = [
         ("tests/reading/test_overlap.py",),
     ),
     Mutation(
+        "composed what the vocabulary lacks",
+        "connection/encoder/composition.py",
+        "if new and new <= self.characters",
+        "if new",
+        ("tests/encoder/test_composition.py",),
+    ),
+    Mutation(
+        "decomposed text not composed",
+        "ConnectionBert.py",
+        "for part in parts(self.compose(sentences))",
+        "for part in parts(sentences)",
+        ("tests/encoder/test_composition.py",),
+    ),
+    Mutation(
         "a guard before formulas is not written",
         "connection/reading/formats/csv_table.py",
         "writer.writerow([with_guard(cell) for cell in cells])",

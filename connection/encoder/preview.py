@@ -36,21 +36,24 @@ class TokenCounts:
 
     lengths: how many sentences have each number of tokens before they are cut, with [CLS] and [SEP]. unknown: the number of
     [UNK] tokens among those that are kept; [UNK] stands for a word outside the vocabulary. cut: the number of sentences longer
-    than max_tokens.
+    than max_tokens. composed: the number of sentences with decomposed characters (`connection/encoder/composition.py`).
     """
 
     def __init__(self, max_tokens: int):
         self.max_tokens = max_tokens
         self.lengths: Counter[int] = Counter()
-        self.unknown = self.words = self.cut = 0
+        self.unknown = self.words = self.cut = self.composed = 0
 
     def tokenize(self, encoder: ConnectionBert, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
         """The result of `encoder.tokenize`, counted."""
-        tokens, whole_lengths = encoder.tokenize_whole(sentences)
+        composed = encoder.compose(sentences)
+        if composed is not sentences:
+            self.composed += sum(old != new for old, new in zip(sentences, composed, strict=True))
+        tokens, whole_lengths = encoder.tokenize_whole(composed)
         cut = int((whole_lengths > self.max_tokens).sum())
         if tokens:
             unknown = int((np.concatenate(tokens) == encoder.tokenizer.unk_token_id).sum())
-            self.add(sentences, whole_lengths, unknown, cut)
+            self.add(composed, whole_lengths, unknown, cut)
         return tokens, cut
 
     def add(self, sentences: Sequence[str], lengths: np.ndarray, unknown: int, cut: int) -> None:

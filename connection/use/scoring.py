@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from connection import UserMistake
+from connection.encoder.composition import composition_text
 from connection.encoder.preview import TokenCounts, UnknownPairs, only_unknown
 from connection.reading.formats.csv_output import Style, csv_pieces
 from connection.reading.layout import Layout
@@ -191,4 +192,4 @@ def pair_text(
     if calibration is not None:
         low, high = calibration.score_range
         text += f", score_predicted {calibration(np.array([similarity]))[0]:.2f} (from {low:g} to {high:g})"
-    return "\n".join(filter(None, [text, scorer.unknown_pairs.text("this pair")]))
+    return "\n".join(filter(None, [text, composition_text(scorer.counts.composed), scorer.unknown_pairs.text("this pair")]))
