@@ -29,9 +29,9 @@ _UTF8_CHARACTER = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}
 # Curly quotes, dashes and € of all Windows encodings, where the letters that other encodings have for them form no word.
 _TYPOGRAPHIC = re.compile(
     rb"(?<=[A-Za-z])\x92(?=(?:s|t|re|ve|ll|d|m|S|T|RE|VE|LL|D|M)(?![A-Za-z\x80-\xff]))"  # it’s
-    rb"|(?<![^\s(\[,;:\"'/-])[\x91\x93](?=[A-Za-z0-9$])"  # “a
-    rb"|(?<=[A-Za-z0-9.,!?%)])\x94(?![A-Za-z0-9\x80-\xff])"  # a”
-    rb"|(?<= )[\x95-\x97](?= )|(?<=[0-9])\x96(?=[0-9])"  # a – b, 1–2
+    rb"|(?<![^\s(\[,;:\"'/-])[\x91\x93](?=[!-~])"  # “a
+    rb"|(?<=[!-~])\x94(?![A-Za-z0-9\x80-\xff])"  # a”
+    rb"|(?<![^\s,;\"])[\x95-\x97](?![^\s,;\"])|(?<=[0-9])\x96(?=[0-9])"  # a – b, 1–2
     rb"|(?<=[0-9])\x80(?![A-Za-z0-9\x80-\xff])|(?<=[0-9] )\x80(?![A-Za-z0-9\x80-\xff])"  # 5 €
     rb"|(?<![^\s(\[,;:\"'])\x80 ?(?=[0-9])"  # €5
 )
