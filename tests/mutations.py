@@ -261,7 +261,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a guard before formulas is not written",
-        "connection/reading/formats/csv_table.py",
+        "connection/reading/formats/text/csv_table.py",
         "writer.writerow([with_guard(cell) for cell in cells])",
         "writer.writerow(cells)",
         ("tests/reading/test_pairs.py",),

@@ -33,7 +33,7 @@ OURS = ("connection", "ConnectionBert", "ConnectionDataset", *SCRIPTS)
 PRELOADED = f"""
     {" ".join(OURS)} connection.training.resume connection.training.forecast connection.training.record
     connection.training.losses.cosine connection.run.folder connection.run.result connection.run.start
-    connection.reading.splits connection.reading.formats.csv_table connection.disk.claim connection.encoder.preview
+    connection.reading.splits connection.reading.formats.text.csv_table connection.disk.claim connection.encoder.preview
     pandas transformers.models.bert.modeling_bert transformers.models.bert.tokenization_bert
 """.split()  # and what these import
 SIZE = struct.Struct("!i")  # before a request; then a process's number, and at its end its status

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from connection import UserMistake
-from connection.reading.formats.csv_output import Style
 from connection.reading.formats.table import paste_text
+from connection.reading.formats.text.csv_output import Style
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRows
 from connection.reading.scores import suggested_range

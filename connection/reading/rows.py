@@ -12,8 +12,8 @@ from typing import NamedTuple
 from connection import UserMistake
 from connection.reading.columns import column_indices
 from connection.reading.formats import open_table
-from connection.reading.formats.csv_output import Style
 from connection.reading.formats.table import BadRow, Misfit, is_empty
+from connection.reading.formats.text.csv_output import Style
 from connection.reading.layout import Layout
 from connection.reading.row_check import RowCheck
 from connection.text import counted

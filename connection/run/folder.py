@@ -18,7 +18,7 @@ from connection.disk.checkpoints import Checkpoints
 from connection.disk.durable import writing
 from connection.disk.files import TRIAL
 from connection.disk.json_file import parse_json
-from connection.reading.formats.csv_output import Style, csv_pieces
+from connection.reading.formats.text.csv_output import Style, csv_pieces
 from connection.run.tensorboard_events import EventFiles
 
 

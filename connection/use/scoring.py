@@ -21,7 +21,7 @@ from tqdm import tqdm
 from connection import UserMistake
 from connection.encoder.composition import composition_text
 from connection.encoder.preview import TokenCounts, UnknownPairs, only_unknown
-from connection.reading.formats.csv_output import Style, csv_pieces
+from connection.reading.formats.text.csv_output import Style, csv_pieces
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
 from connection.training.bootstrap import spearman_interval, with_interval

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connection import UserMistake
-from connection.reading.formats.csv_output import Style, csv_pieces
+from connection.reading.formats.text.csv_output import Style, csv_pieces
 from connection.reading.layout import Layout
 from connection.reading.pairs import read_pairs
 

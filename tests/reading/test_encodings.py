@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.reading import encodings
-from connection.reading.detection import certain_encoding
-from connection.reading.encodings import TextEncoding, find_encoding
-from connection.reading.formats.text_lines import read_lines
+from connection.reading.formats.text import encodings
+from connection.reading.formats.text.detection import certain_encoding
+from connection.reading.formats.text.encodings import TextEncoding, find_encoding
+from connection.reading.formats.text.text_lines import read_lines
 from connection.script.kinds import check_encoding
 
 SENTENCES = {

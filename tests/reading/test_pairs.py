@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.reading.formats.csv_output import Style, csv_pieces, with_guard
+from connection.reading.formats.text.csv_output import Style, csv_pieces, with_guard
 from connection.reading.layout import Layout
 from connection.reading.pairs import Pairs, read_pairs
 

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connection import UserMistake
-from connection.reading.encodings import find_encoding
 from connection.reading.formats import open_table
-from connection.reading.formats.csv_look import look
-from connection.reading.formats.csv_output import Style, csv_pieces
 from connection.reading.formats.table import Reading
+from connection.reading.formats.text.csv_look import look
+from connection.reading.formats.text.csv_output import Style, csv_pieces
+from connection.reading.formats.text.encodings import find_encoding
 from connection.reading.layout import Layout
 from connection.reading.pairs import read_pairs
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from connection.reading.formats.csv_output import Style
 from connection.reading.formats.table import Misfit
+from connection.reading.formats.text.csv_output import Style
 from connection.reading.layout import Layout
 from connection.reading.pairs import Pairs, range_warning, read_pairs
 from connection.reading.scores import suggested_range

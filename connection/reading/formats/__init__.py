@@ -13,9 +13,9 @@ from connection.reading.formats.table import Reading, Table
 
 # Extension → the module with its `open_file`. Other extensions are read as CSV.
 FORMATS = {
-    ".csv": "connection.reading.formats.csv_table",
-    ".tsv": "connection.reading.formats.csv_table",
-    ".tab": "connection.reading.formats.csv_table",
+    ".csv": "connection.reading.formats.text.csv_table",
+    ".tsv": "connection.reading.formats.text.csv_table",
+    ".tab": "connection.reading.formats.text.csv_table",
     ".jsonl": "connection.reading.formats.json_lines",
     ".ndjson": "connection.reading.formats.json_lines",
     ".json": "connection.reading.formats.json_lines",

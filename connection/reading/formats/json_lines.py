@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
-from connection.reading.encodings import find_encoding
 from connection.reading.formats.table import BadRow, NotText, Reading, Table
-from connection.reading.formats.text_lines import read_lines
+from connection.reading.formats.text.encodings import find_encoding
+from connection.reading.formats.text.text_lines import read_lines
 
 
 def open_file(path: Path, reading: Reading) -> JsonLines:

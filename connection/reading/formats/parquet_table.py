@@ -10,7 +10,7 @@ from typing import Any
 
 from connection import UserMistake
 from connection.reading.formats.table import BadRow, NotText, Reading, Table
-from connection.reading.formats.text_lines import LONGEST_ROW
+from connection.reading.formats.text.text_lines import LONGEST_ROW
 from connection.script.requirements import missing_extra
 
 BINARY = True

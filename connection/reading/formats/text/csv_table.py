@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from connection import UserMistake
-from connection.reading.encodings import TextEncoding, find_encoding
-from connection.reading.formats.csv_dialect import Records
-from connection.reading.formats.csv_look import fit, look
-from connection.reading.formats.csv_output import OUR_COLUMNS, without_guard
 from connection.reading.formats.table import Misfit, Reading, Table, is_empty
-from connection.reading.formats.text_lines import read_lines
+from connection.reading.formats.text.csv_dialect import Records
+from connection.reading.formats.text.csv_look import fit, look
+from connection.reading.formats.text.csv_output import OUR_COLUMNS, without_guard
+from connection.reading.formats.text.encodings import TextEncoding, find_encoding
+from connection.reading.formats.text.text_lines import read_lines
 from connection.script.kinds import MOST_COLUMNS
 
 
@@ -77,6 +77,8 @@ class CsvTable(Table):
     def _unbalanced(self, line: int, error: csv.Error) -> UserMistake:
         if "NUL" in str(error):  # Python 3.10; later versions return the character, and `RowCheck` reports it
             return UserMistake(f"{self.path}:{line}  the row contains a NUL character: it is damaged, or ENCODING is wrong.")
+        if "U+FDD0" in str(error):
+            return UserMistake(f"{self.path}:{line}  the row contains {error}: it is damaged.")
         text = (
             f"{self.path}:{line}  the double quotes of the row that begins here are not balanced ({error}). Close the quote, "
             "double a quote that belongs to the text, or set QUOTING = False if quotes have no special meaning in this file."

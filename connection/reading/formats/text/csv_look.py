@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from connection import UserMistake
-from connection.reading.formats.csv_dialect import Dialect, Records
 from connection.reading.formats.grid import Header, Record, find_header
 from connection.reading.formats.table import NUMBER, Misfit, Reading, is_empty
-from connection.reading.formats.text_lines import read_lines
+from connection.reading.formats.text.csv_dialect import Dialect, Records
+from connection.reading.formats.text.text_lines import read_lines
 
 SEPARATORS = (",", ";", "\t", "|", "||")  # that are recognised; SEPARATOR can name any other
 TAB_ENDINGS = (".tsv", ".tab")

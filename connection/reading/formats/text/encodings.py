@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connection import UserMistake
-from connection.reading.detection import (
+from connection.reading.formats.text.detection import (
     certain_encoding,
     encodings_of_parts,
     has_utf8,
@@ -22,7 +22,7 @@ from connection.reading.detection import (
     seems_utf8,
     utf8_counts,
 )
-from connection.reading.formats.text_lines import LONGEST_ROW, check_mark, marked_encoding
+from connection.reading.formats.text.text_lines import LONGEST_ROW, check_mark, marked_encoding
 from connection.script.kinds import check_encoding
 from connection.script.requirements import missing_requirement
 from connection.text import printable

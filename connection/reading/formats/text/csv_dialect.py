@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from connection import UserMistake
-from connection.reading.formats.text_lines import LONGEST_ROW
+from connection.reading.formats.text.text_lines import LONGEST_ROW
 
 # Stands for a separator of several characters while Python's csv module, which knows single ones only, reads a line. It is
 # a noncharacter, which no text contains.
@@ -40,8 +40,8 @@ class Dialect:
 class Records:
     """The records of a CSV file, iterated as (first line, cells). `begin` is the first line of the one that is being read.
 
-    Iteration raises csv.Error for quotes that are not balanced, and UserMistake for a record of more than LONGEST_ROW
-    characters.
+    Iteration raises csv.Error for quotes that are not balanced and for a noncharacter beside a separator of several
+    characters, and UserMistake for a record of more than LONGEST_ROW characters.
     """
 
     def __init__(self, lines: Iterable[str], dialect: Dialect, name: str):
@@ -81,9 +81,7 @@ class Records:
                 line = _ESCAPED.sub(_unescaped, line)
             if len(separator) > 1:
                 if _STAND_IN in line:
-                    raise UserMistake(
-                        f"{self.name}:{self.begin}  the row contains the noncharacter U+FDD0: the file is damaged."
-                    )
+                    raise csv.Error("the noncharacter U+FDD0")
                 line = line.replace(separator, _STAND_IN)
             yield line
 
