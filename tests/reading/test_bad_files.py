@@ -217,7 +217,11 @@ FILES = {
         {},
         "{path}:2  the line is longer than 10,000,000 characters: it is not a row.",
     ),
-    "web page": (b"<!DOCTYPE html><html>", {}, "{path} is a web page, not a table: download the file itself."),
+    "web page": (
+        b"<!DOCTYPE html><html>",
+        {},
+        "{path} is a web page: download the file itself, or open an exported table in a spreadsheet and save it as .xlsx.",
+    ),
     "xz": (b"\xfd7zXZ\0..", {}, "{path} is compressed (xz): unpack it."),
 }
 if sys.version_info >= (3, 11):

@@ -213,9 +213,11 @@ def test_a_bad_json_line_is_named(tmp_path: Path, row: str, message: str) -> Non
 
 
 def test_a_json_file_that_cannot_be_used(tmp_path: Path) -> None:
-    array = write(tmp_path, f"[\n{JSON_ROWS[0]}\n]", "pairs.json")
-    assert mistake(array).startswith(f"{array}:1  the line is not a JSON object")
-    assert "is empty: one JSON object per line is needed" in mistake(write(tmp_path, "\n", "pairs.jsonl"))
+    array = write(tmp_path, f"[\n{JSON_ROWS[0]}\n{JSON_ROWS[1]}\n]", "pairs.json")
+    assert mistake(array).startswith(f"{array}:3  a comma is missing between two elements of the array.")
+    assert "is empty: one JSON object per line, or an array of objects, is needed" in mistake(
+        write(tmp_path, "\n", "pairs.jsonl")
+    )
     path = write(tmp_path, "\n".join(JSON_ROWS), "pairs.jsonl")
     assert 'has no column "sentence_1" (SENTENCE1_COLUMN); its columns: "sentence1", ' in mistake(path, sentence1="sentence_1")
     assert "is read by column names" in mistake(path, sentence1=1, sentence2=2, score=3)
@@ -278,9 +280,9 @@ def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
         ),
         (HEADER + GOOD, {"sentence2": "sentence1"}, 'SENTENCE1_COLUMN and SENTENCE2_COLUMN name the same column, "sentence1"'),
         (GOOD, {"sentence1": 1, "sentence2": 1, "score": 3}, 'SENTENCE1_COLUMN and SENTENCE2_COLUMN name the same column, "1"'),
-        (b"PK\x03\x04....", {}, "is an Excel workbook or another zip archive: in the spreadsheet, save it as CSV UTF-8."),
+        (b"PK\x03\x04....", {}, "is a zip archive or a workbook, and damaged or cut off: copy or download it again."),
         (b"\x1f\x8b\x08..", {}, "is compressed (gzip): unpack it."),
-        (b"PAR1....", {}, 'is a Parquet file: give it a name that ends in ".parquet".'),
+        (b"PAR1\x15...", {}, 'is a Parquet file: give it a name that ends in ".parquet".'),
         (HEADER + GOOD, {"sentence1": "sentence_1"}, "Paste: --sentence1-column=sentence1"),
         ((HEADER + GOOD).replace(",", ";"), {"separator": ","}, 'Paste: --separator=";"'),
         ((HEADER + GOOD).replace(",", "\t"), {"separator": ";"}, 'Paste: --separator="\\t"'),

@@ -13,7 +13,7 @@ from connection.reading.formats.table import Misfit, Reading, Table, is_empty
 from connection.reading.formats.text.csv_dialect import Records
 from connection.reading.formats.text.csv_look import fit, look
 from connection.reading.formats.text.csv_output import OUR_COLUMNS, without_guard
-from connection.reading.formats.text.encodings import TextEncoding, find_encoding
+from connection.reading.formats.text.encodings import encoding_text, find_encoding, is_unicode
 from connection.reading.formats.text.text_lines import read_lines
 from connection.script.kinds import MOST_COLUMNS
 
@@ -87,12 +87,3 @@ class CsvTable(Table):
         lines = read_lines(self.path, self.encoding, newline="")
         is_clean = fit(lines, without, self._reading, str(self.path), is_whole=True, line=0).clean
         return Misfit(text, self.advice | ({"QUOTING": False} if is_clean else {}))
-
-
-def is_unicode(encoding: TextEncoding) -> bool:
-    return encoding.name.lower().replace("_", "-").startswith("utf-8")
-
-
-def encoding_text(encoding: TextEncoding) -> str:
-    """An encoding as it is told: "UTF-8", "cp949"."""
-    return encoding.name.upper().replace("_", "-") if encoding.name.lower().startswith("utf") else encoding.name

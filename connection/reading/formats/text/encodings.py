@@ -49,6 +49,15 @@ class TextEncoding:
     is_detected: bool
 
 
+def is_unicode(encoding: TextEncoding) -> bool:
+    return encoding.name.lower().replace("_", "-").startswith("utf-8")
+
+
+def encoding_text(encoding: TextEncoding) -> str:
+    """An encoding as it is told: "UTF-8", "cp949"."""
+    return encoding.name.upper().replace("_", "-") if encoding.name.lower().startswith("utf") else encoding.name
+
+
 @dataclass(frozen=True)
 class _BadByte:
     """A byte that cannot be decoded. offset: its place in the file. cause: a clause of the error."""
