@@ -144,16 +144,22 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 def score_file(settings: Settings, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears complete or not at all."""
     from connection.disk.claim import claimed
+    from connection.reading.formats.workbook_output import check_fits, check_package
     from connection.reading.rows import PairRows
     from connection.script.interruption import stoppable
     from connection.use.survey import survey
 
     check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
+    is_workbook = settings.OUTPUT_FILE.suffix == ".xlsx"
+    if is_workbook:
+        check_package(settings.OUTPUT_FILE)
     layout = read_layout(settings)
     rows = PairRows(settings.PAIRS_FILE, layout)
     if layout.score is not None and rows.layout.score is None:
         print(f'{settings.PAIRS_FILE} has no column "{layout.score}" (SCORE_COLUMN): similarities only, no metrics.')
-    surveyed = survey(rows, has_scores=rows.layout.score is not None)
+    surveyed = survey(rows, has_scores=rows.layout.score is not None, for_workbook=is_workbook)
+    if is_workbook:
+        check_fits(surveyed.pairs, len(rows.columns) + 2, surveyed.longest_cell)
     print(f"{counted(surveyed.pairs, 'pair')} from {settings.PAIRS_FILE}\nRead as {', '.join(rows.notes)}.")
     from connection.encoder.device import memory_errors_named  # not earlier: it imports torch, which takes seconds
 

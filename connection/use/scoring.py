@@ -21,6 +21,7 @@ from tqdm import tqdm
 from connection import UserMistake
 from connection.encoder.composition import composition_text
 from connection.encoder.preview import TokenCounts, UnknownPairs, only_unknown
+from connection.reading.formats.table import NUMBER, NotText, Number
 from connection.reading.formats.text.csv_output import Style, csv_pieces
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
@@ -124,6 +125,14 @@ class ScoredRows:
         self.header = [rows.columns[column] for column in self._kept] + added
         self.similarities: list[np.ndarray] = []
 
+    def with_numbers(self, cells: list[str]) -> list[str]:
+        """Cells that are kept, those that are numbers in the file as `Number`: scores, and numbers of typed files."""
+        score = self.rows.indices.get("SCORE_COLUMN")
+        return [
+            _score_number(cell) if column == score else _typed_number(cell)
+            for column, cell in zip(self._kept, cells, strict=True)
+        ]
+
     def __iter__(self) -> Iterator[tuple[list[str], list[float]]]:
         """Yield the cells of the input that are kept, and the numbers that are added."""
         left_out = 0
@@ -144,12 +153,22 @@ class ScoredRows:
             raise UserMistake(f"{self.rows.path} has changed while it was read. Nothing was written; run the script again.")
 
 
+def _score_number(cell: str) -> str:
+    """A score; another spelling of it (true) as it is."""
+    text = cell.strip().replace(",", ".")
+    return Number(format(float(text), ".15g")) if NUMBER.fullmatch(text) else cell
+
+
+def _typed_number(cell: str) -> str:
+    return Number(cell) if isinstance(cell, NotText) and NUMBER.fullmatch(cell) else cell
+
+
 def scores_file(path: Path, scored: ScoredRows, style: Style) -> Iterator[bytes]:
     """The contents of OUTPUT_FILE, in pieces: a workbook, TSV or CSV, by the ending of its name. style: of the pairs."""
     if path.suffix == ".xlsx":
         from connection.reading.formats.workbook_output import workbook_pieces
 
-        yield from workbook_pieces(scored.header, ([*cells, *numbers] for cells, numbers in scored))
+        yield from workbook_pieces(scored.header, ([*scored.with_numbers(cells), *numbers] for cells, numbers in scored))
         return
     style = replace(style, separator="\t") if path.suffix == ".tsv" else style
     rows = ([*map(str, cells), *map(style.number, numbers)] for cells, numbers in scored)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from connection.reading.formats.workbook_output import cell_length
 from connection.reading.rows import PairRow
 
 
@@ -19,19 +20,23 @@ class Survey:
     """The result of the first pass over a file.
 
     pairs: their number. scores: (n,) from 0 to 1, or None. recurring: the hashes of sentences that occur more than once, in
-    ascending order. uses: the number of occurrences of each.
+    ascending order. uses: the number of occurrences of each. longest_cell: as a workbook counts characters, 0 if not asked for.
     """
 
     pairs: int
     scores: np.ndarray | None
     recurring: np.ndarray
     uses: np.ndarray
+    longest_cell: int = 0
 
 
-def survey(rows: Iterable[PairRow], *, has_scores: bool) -> Survey:
-    """Read every row once. Raises UserMistake for invalid rows, as `PairRows` does."""
+def survey(rows: Iterable[PairRow], *, has_scores: bool, for_workbook: bool = False) -> Survey:
+    """Read every row once. Raises UserMistake for invalid rows, as `PairRows` does. for_workbook: measure the cells."""
     scores, hashes = array("d"), array("q")
+    longest_cell = 0
     for row in rows:
+        if for_workbook:
+            longest_cell = max(longest_cell, *map(cell_length, row.cells))
         hashes.extend((hash(row.sentence1), hash(row.sentence2)))
         if has_scores:
             scores.append(row.score)
@@ -41,4 +46,5 @@ def survey(rows: Iterable[PairRow], *, has_scores: bool) -> Survey:
         scores=np.frombuffer(scores, dtype=np.float64) if has_scores else None,
         recurring=values[counts > 1],
         uses=counts[counts > 1],
+        longest_cell=longest_cell,
     )
