@@ -89,6 +89,9 @@ def look(path: Path, encoding: str, reading: Reading) -> Look:
     advice: dict[str, object] = {}
     if reading.quoting:
         best = _with_variants(best, path, encoding, sample, reading)
+    if not best.clean and not given and reading.quoting and reading.by_name:
+        blanks = sample.fit(Dialect(" "), reading)  # as R's write.table divides quoted texts; nothing else may fit
+        best = blanks if blanks.clean and blanks.good else best
     if not best.clean:
         best, advice = _advised(best, sample, reading)
     return Look(best.dialect, best.header, sample.skipped, advice)
