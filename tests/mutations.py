@@ -219,9 +219,9 @@ MUTATIONS = [
     # --- data
     Mutation(
         "scores not scaled",
-        "connection/reading/rows.py",
-        "(float(cell.strip()) - low) / (high - low)",
-        "float(cell.strip()) - low",
+        "connection/reading/scores.py",
+        "            if self.low <= score <= self.high:\n                return (score - self.low) / (self.high - self.low)",
+        "            if self.low <= score <= self.high:\n                return score - self.low",
         ("tests/reading/test_pairs.py",),
     ),
     Mutation(
@@ -261,7 +261,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a guard before formulas is not written",
-        "connection/reading/formats/text/csv_table.py",
+        "connection/reading/formats/text/csv_output.py",
         "writer.writerow([with_guard(cell) for cell in cells])",
         "writer.writerow(cells)",
         ("tests/reading/test_pairs.py",),

@@ -223,7 +223,7 @@ def test_a_file_that_changes_meanwhile_is_told(score: Score, tmp_path: Path, mon
         ({"output_file": "{pairs}"}, "OUTPUT_FILE and PAIRS_FILE are the same file"),
         ({"output_file": "{folder}"}, "OUTPUT_FILE: .*folder.csv is a folder"),
         ({"output_file": "{pairs}/scores.csv"}, "OUTPUT_FILE: .*pairs.csv is a file, not a folder"),
-        ({"output_file": "scores.xlsx"}, 'must end in ".csv"'),
+        ({"output_file": "scores.txt"}, 'must end in ".csv"'),
         ({"sentence1": "a cat"}, "SENTENCE2 is empty: a single pair needs both"),
         ({"device": "cuda:7"}, "DEVICE"),
         ({"epochs": 3}, 'There is no flag "--epochs'),
