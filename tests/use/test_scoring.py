@@ -46,8 +46,10 @@ def score(tmp_path: Path, run_folder: Path, pairs_files: dict[str, Path]) -> Sco
             "device": "cpu",
         } | changes
         runs.run_script(script, **flags)
-        with Path(flags["output_file"]).open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        with Path(flags["output_file"]).open(encoding="utf-8-sig", newline="") as file:
+            separator = "\t" if "\t" in file.readline() else ","
+            file.seek(0)
+            return list(csv.DictReader(file, delimiter=separator))
 
     return run
 
