@@ -85,7 +85,9 @@ def _missing(table: Table, header: Sequence[str], layout: Layout, missing: Seque
 
 def _advice(header: Sequence[str], layout: Layout, missing: Sequence[str]) -> str:
     """What to do where no column can be suggested as a flag."""
-    near = difflib.get_close_matches(str(layout.columns[missing[0]]), header, n=1)
+    taken = {str(column) for constant, column in layout.columns.items() if constant not in missing}
+    free = [name for name in header if name not in taken]
+    near = difflib.get_close_matches(str(layout.columns[missing[0]]), free, n=1)
     if near:
         return f'Did you mean "{shown(near[0])}"?'
     if len(header) < len(layout.columns):

@@ -1,6 +1,6 @@
 """Reads a file of sentence pairs into a table of checked rows.
 
-File formats are in `formats.py`, the checks of a row in `row_check.py`, comparisons of pairs in `overlap.py`.
+File formats are in `formats/`, the checks of a row in `row_check.py`, comparisons of pairs in `overlap.py`.
 """
 
 from __future__ import annotations

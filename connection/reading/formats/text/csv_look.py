@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from connection import UserMistake
 from connection.reading.formats.grid import Header, Record, find_header
 from connection.reading.formats.table import NUMBER, Misfit, Reading, is_empty
 from connection.reading.formats.text.csv_dialect import Dialect, Records
@@ -265,9 +264,3 @@ def _changes(best: Fit, better: Fit, reading: Reading) -> dict[str, object]:
     if better.dialect.quoting != best.dialect.quoting:
         changes["QUOTING"] = better.dialect.quoting
     return changes
-
-
-def refuse_if_empty(path: Path, header: Header) -> None:
-    """Raise UserMistake for a file without any visible cell that should have a header."""
-    if header.names == []:
-        raise UserMistake(f"{path} is empty: a header and rows of pairs are needed.")
