@@ -124,7 +124,7 @@ def test_a_truncated_parquet_file(parquet: Callable[..., Path], kept: int) -> No
 def test_text_in_parquet_that_is_no_unicode(parquet: Callable[..., Path]) -> None:
     pa = pytest.importorskip("pyarrow")
     told = answer(parquet(sentence1=pa.array([b"A\xff", b"B"]).view(pa.string())))
-    assert told == ("{path} cannot be read as Parquet: 'utf-8' codec can't decode byte 0xff in position 1: invalid start byte")
+    assert told == ("{path} cannot be read as Parquet: 'utf-8' codec can't decode byte 0xff in position 1: invalid start byte.")
 
 
 def test_a_parquet_cell_and_a_page_of_high_ratio(parquet: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,19 +4,85 @@ from __future__ import annotations
 
 import decimal
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
-from connection.reading.formats.table import BadRow, NotText, Reading
+from connection.reading.formats.table import BadRow, NotText, Reading, Table
 from connection.reading.formats.text.text_lines import LONGEST_ROW
-from connection.reading.formats.typed import DEEPEST, MOST_NESTED, splits, wanted_dotted
+from connection.reading.formats.typed import DEEPEST, MOST_NESTED, number_notes, splits, wanted_dotted
+from connection.script.requirements import is_installed, missing_extra
 
 MOST_ROWS = 50_000_000  # a file of a few kilobytes can contain, or claim, any number of rows
 MOST_BYTES = 4_000_000_000  # of one group of rows, uncompressed
 ROWS_AT_ONCE = 4096
+
+
+class ColumnTable(Table):
+    """A table that pyarrow reads, column by column. The line of a row is its number, counting from 1. Only the columns that are
+    needed are read."""
+
+    header: list[str]
+    kind = ""  # what the user calls the format
+
+    def __init__(self, path: Path):
+        if not is_installed("pyarrow"):
+            raise missing_extra(f"{path} is {self.kind}, which needs pyarrow.")
+        super().__init__(path, None)
+
+    def take_schema(self, schema: Any, reading: Reading) -> None:
+        """Set the columns."""
+        self._columns = columns_of(schema, reading)
+        self.nested = nested_names(schema)
+        self.header = [column.name for column in self._columns]
+        self.header_notes = number_notes(reading, schema.names)
+        self._check_header(self.header)
+        self._needed: list[int] = list(range(len(self.header)))
+
+    def need(self, texts: Collection[int], numbers: Collection[int], *, others: bool) -> None:
+        check_kinds(self.path, self._columns, texts, numbers)
+        if not others:
+            self._needed = sorted({*texts, *numbers})
+
+    def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
+        line = 0
+        try:
+            for columns in self.parts():
+                for row in zip(*columns, strict=True):
+                    line += 1
+                    yield line, cells_of(row)
+        except Exception as error:
+            raise self.unreadable(error) from None
+        self.check_count(line)
+
+    def parts(self) -> Iterator[list[list[Any]]]:
+        """The columns of some rows at a time, a list of values each; columns that are not needed are empty texts."""
+        raise NotImplementedError
+
+    def check_count(self, rows: int) -> None:
+        """Raise UserMistake if the file says that it has another number of rows than were read."""
+
+    def columns_in(self, length: int, top: Callable[[int], Any]) -> list[list[Any]]:
+        """The columns of a part. length: its rows. top: the index of a column → its array in this part."""
+        columns: list[list[Any]] = [[""] * length] * len(self.header)
+        for index in self._needed:
+            column = self._columns[index]
+            columns[index] = column.values(top(column.top))
+        return columns
+
+    @property
+    def tops(self) -> list[int]:
+        """The indices of the file's columns that are needed."""
+        return sorted({self._columns[index].top for index in self._needed})
+
+    def unreadable(self, error: Exception) -> UserMistake:
+        """pyarrow's errors, of its own kinds and of Python's, for a damaged file."""
+        if isinstance(error, UserMistake):
+            return error
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        return UserMistake(f"{self.path} cannot be read as {self.kind}: {reason}.")
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,14 @@ The `datasets` package saves its tables as streams; Feather is the file format. 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
-from connection.reading.formats.arrow_cells import (
-    MOST_ROWS,
-    ROWS_AT_ONCE,
-    Column,
-    cells_of,
-    check_kinds,
-    columns_of,
-    nested_names,
-)
+from connection.reading.formats.arrow_cells import MOST_ROWS, ROWS_AT_ONCE, ColumnTable
 from connection.reading.formats.foreign import LONGEST_START, describe
-from connection.reading.formats.table import BadRow, Reading, Table
-from connection.reading.formats.typed import number_notes
-from connection.script.requirements import missing_extra
+from connection.reading.formats.table import Reading
 
 BINARY = True
 _FILE_MAGIC = b"ARROW1\0\0"  # a stream has none
@@ -34,46 +24,29 @@ def open_file(path: Path, reading: Reading) -> ArrowTable:
     return ArrowTable(path, reading)
 
 
-class ArrowTable(Table):
-    """Arrow. The line of a row is its number, counting from 1. Only the columns that are needed are read."""
+class ArrowTable(ColumnTable):
+    """Arrow."""
 
-    header: list[str]
+    kind = "Arrow"
 
     def __init__(self, path: Path, reading: Reading):
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError:
-            raise missing_extra(f"{path} is Arrow, which needs pyarrow.") from None
-        super().__init__(path, None)
-        self._columns: list[Column] = []
+        super().__init__(path)
         try:
             self._is_file = self._checked()
             with self._source() as source:
-                schema = self._reader(source, None).schema
-                self._columns = columns_of(schema, reading)
-                self.nested = nested_names(schema)
-        except Exception as error:  # for a damaged file pyarrow raises errors of its own and several of Python's
-            raise self._unreadable(error) from None
-        self.notes = ["an Arrow file" if self._is_file else "an Arrow stream"]
-        self.header_notes = number_notes(reading, schema.names)
-        self.header = [column.name for column in self._columns]
-        self._check_header(self.header)
-        self._needed: list[int] = list(range(len(self.header)))
-
-    def need(self, texts: Collection[int], numbers: Collection[int], *, others: bool) -> None:
-        check_kinds(self.path, self._columns, texts, numbers)
-        if not others:
-            self._needed = sorted({*texts, *numbers})
-
-    def __iter__(self) -> Iterator[tuple[int, list[str] | BadRow]]:
-        line = 0
-        try:
-            for columns in self._parts():
-                for row in zip(*columns, strict=True):
-                    line += 1
-                    yield line, cells_of(row)
+                self.take_schema(self._reader(source, None).schema, reading)
         except Exception as error:
-            raise self._unreadable(error) from None
+            raise self.unreadable(error) from None
+        self.notes = ["an Arrow file" if self._is_file else "an Arrow stream"]
+
+    def parts(self) -> Iterator[list[list[Any]]]:
+        tops = self.tops
+        place = {top: i for i, top in enumerate(tops)}
+        with self._source() as source:
+            for batch in self._batches(self._reader(source, tops)):
+                for start in range(0, len(batch), ROWS_AT_ONCE):
+                    part = batch.slice(start, ROWS_AT_ONCE)
+                    yield self.columns_in(len(part), lambda top, part=part: part.column(place[top]))  # type: ignore[misc]
 
     def _checked(self) -> bool:
         """Whether it is the file format. Raises UserMistake for another format, and ValueError for a stream without its end:
@@ -113,22 +86,3 @@ class ArrowTable(Table):
             if rows > MOST_ROWS:
                 raise ValueError(f"it has more than {MOST_ROWS:,} rows, the most that can be read. Take a sample of them")
             yield batch
-
-    def _parts(self) -> Iterator[list[list[Any]]]:
-        """The columns of some rows at a time, a list of values each; columns that are not needed are empty texts."""
-        tops = sorted({self._columns[index].top for index in self._needed})
-        with self._source() as source:
-            for batch in self._batches(self._reader(source, tops)):
-                for start in range(0, len(batch), ROWS_AT_ONCE):
-                    part = batch.slice(start, ROWS_AT_ONCE)
-                    columns = [[""] * len(part)] * len(self._columns)
-                    for index in self._needed:
-                        column = self._columns[index]
-                        columns[index] = column.values(part.column(tops.index(column.top)))
-                    yield columns
-
-    def _unreadable(self, error: Exception) -> UserMistake:
-        if isinstance(error, UserMistake):
-            return error
-        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-        return UserMistake(f"{self.path} cannot be read as Arrow: {reason}.")
