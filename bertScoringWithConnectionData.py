@@ -146,6 +146,7 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
     from connection.disk.claim import claimed
     from connection.reading.formats.workbook_output import check_fits, check_package
     from connection.reading.rows import PairRows
+    from connection.reading.scores import range_warning
     from connection.script.interruption import stoppable
     from connection.use.survey import survey
 
@@ -161,6 +162,8 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
     if is_workbook:
         check_fits(surveyed.pairs, len(rows.columns) + 2, surveyed.longest_cell)
     print(f"{counted(surveyed.pairs, 'pair')} from {settings.PAIRS_FILE}\nRead as {', '.join(rows.notes)}.")
+    if surveyed.scores is not None and (warning := range_warning(surveyed.scores, layout.score_range)):
+        print(warning)
     from connection.encoder.device import memory_errors_named  # not earlier: it imports torch, which takes seconds
 
     encoder = load(settings)

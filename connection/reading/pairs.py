@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 
 from connection import UserMistake
-from connection.reading.formats.table import paste_text
 from connection.reading.formats.text.csv_output import Style
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRows
-from connection.reading.scores import suggested_range
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -88,19 +86,3 @@ def _check_table(pairs: Pairs, layout: Layout) -> None:
             f'{pairs.path}: every score in column "{layout.score}" is {score:g}, so there is nothing to learn or to correlate. '
             "Check SCORE_COLUMN, or add pairs with other scores."
         )
-
-
-def range_warning(pairs: Pairs, layout: Layout) -> str:
-    """A warning if the scores fill a small part of SCORE_RANGE only, as yes/no labels do with the range 0 to 5; else ""."""
-    if layout.score is None:
-        return ""
-    low, high = layout.score_range
-    lowest, highest = (float(low + score * (high - low)) for score in (pairs.table["score"].min(), pairs.table["score"].max()))
-    suggested = suggested_range([lowest, highest], layout.score_range)
-    if suggested is None:
-        return ""
-    return (
-        f"Warning: the scores are {lowest:g} to {highest:g}, a small part of SCORE_RANGE ({low:g} to {high:g}), so the encoder "
-        f"learns that hardly any pair is alike. If these are the lowest and the highest score there can be, set SCORE_RANGE = "
-        f"({suggested[0]:g}, {suggested[1]:g})." + paste_text({"SCORE_RANGE": suggested})
-    )

@@ -100,7 +100,7 @@ class PairRows:
 
     @property
     def notes(self) -> list[str]:
-        """How the file was read and what was passed over, as phrases; complete once the rows are read."""
+        """How the file was read and what was skipped, as phrases; complete once the rows are read."""
         table = self.table
         notes = [*table.notes, *(["decimal comma"] if self.check.scores.sign == "," else []), *table.header_notes]
         notes += [f"{counted(table.blank_lines, 'empty row')} skipped"] * bool(table.blank_lines)

@@ -1,11 +1,13 @@
-"""Reads scores: their decimal sign, yes/no as 1/0, and the range that they should lie in."""
+"""Reads scores: their decimal sign, yes/no as 1/0, and whether SCORE_RANGE fits them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from connection.reading.formats.table import NUMBER, NotText, Number
+import numpy as np
+
+from connection.reading.formats.table import NUMBER, NotText, Number, paste_text
 from connection.reading.layout import Layout
 
 SMALL_PART = 0.25  # of SCORE_RANGE: scores that fill no more of it are probably on another scale
@@ -93,6 +95,23 @@ class Scores:
             suggested = suggested_range([*self.outside, self.low], (self.low, self.high))
             flags |= {"SCORE_RANGE": suggested} if suggested else {}
         return flags
+
+
+def range_warning(scores: np.ndarray, score_range: tuple[float, float], effect: str = "") -> str:
+    """A warning if scores fill a small part of SCORE_RANGE only, as yes/no labels do with the range 0 to 5; else "".
+
+    scores: (n,) from 0 to 1. effect: a clause that says what follows.
+    """
+    low, high = score_range
+    lowest, highest = (float(low + score * (high - low)) for score in (scores.min(), scores.max()))
+    suggested = suggested_range([lowest, highest], score_range)
+    if suggested is None:
+        return ""
+    return (
+        f"Warning: the scores are {lowest:g} to {highest:g}, a small part of SCORE_RANGE ({low:g} to {high:g}){effect}. "
+        f"If these are the lowest and the highest score there can be, set SCORE_RANGE = ({suggested[0]:g}, {suggested[1]:g})."
+        + paste_text({"SCORE_RANGE": suggested})
+    )
 
 
 def suggested_range(scores: Sequence[float], score_range: tuple[float, float]) -> tuple[float, float] | None:

@@ -11,9 +11,10 @@ from connection import UserMistake
 from connection.reading.formats.table import Misfit
 from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, count_shared, split_dev, without_shared
-from connection.reading.pairs import Pairs, range_warning, read_pairs
+from connection.reading.pairs import Pairs, read_pairs
 from connection.reading.preview import first_rows, score_histogram
 from connection.reading.rows import PairRows
+from connection.reading.scores import range_warning
 
 
 @dataclass
@@ -50,7 +51,8 @@ def read_splits(files: Mapping[str, Path | None], layout: Layout, *, overlap: st
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
     repeats = _print_counts("train", train)
     print(f"Read as {', '.join(train.notes)}.")
-    if warning := range_warning(train, layout):
+    effect = ", so the encoder learns that hardly any pair is alike"
+    if warning := range_warning(train.table["score"].to_numpy(), layout.score_range, effect):
         print(warning)
     print(f"Its scores:\n{score_histogram(train.table['score'], layout.score_range)}")
     print(f"Its first rows:\n{first_rows(train.table, layout.score_range)}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from connection.reading.formats.table import Misfit
 from connection.reading.formats.text.csv_output import Style
 from connection.reading.layout import Layout
-from connection.reading.pairs import Pairs, range_warning, read_pairs
-from connection.reading.scores import suggested_range
+from connection.reading.pairs import Pairs, read_pairs
+from connection.reading.scores import range_warning, suggested_range
 from connection.reading.splits import read_files
 
 
@@ -58,12 +59,11 @@ def test_true_and_false_are_one_and_zero(tmp_path: Path) -> None:
     assert pairs.table["score"].tolist() == [1, 0, 1, 1]
 
 
-def test_scores_that_fill_a_small_part_of_the_range_are_warned_of(tmp_path: Path) -> None:
-    warning = range_warning(read(tmp_path, ["0", "1", "1"]), Layout())
+def test_scores_that_fill_a_small_part_of_the_range_are_warned_of() -> None:
+    warning = range_warning(np.array([0, 0.2, 0.2]), (0, 5), ", so the encoder")
     assert warning.startswith("Warning: the scores are 0 to 1, a small part of SCORE_RANGE (0 to 5)")
     assert "set SCORE_RANGE = (0, 1)." in warning and warning.endswith("\nPaste: --score-range 0 1")
-    assert range_warning(read(tmp_path, ["0", "1", "1"], score_range=(0, 1)), Layout(score_range=(0, 1))) == ""
-    assert range_warning(read(tmp_path, ["0.5", "4"]), Layout()) == ""
+    assert range_warning(np.array([0.0, 1, 1]), (0, 1)) == range_warning(np.array([0.1, 0.8]), (0, 5)) == ""
 
 
 @pytest.mark.parametrize(

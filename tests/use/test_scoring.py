@@ -125,6 +125,43 @@ def test_every_format_that_training_reads(score: Score, tmp_path: Path, pairs_fi
         assert [row[name] for row in rows] == [row[name] for row in plain]
 
 
+def test_what_is_written_opens_in_the_spreadsheet_of_the_pairs(score: Score, tmp_path: Path, run_folder: Path, capsys) -> None:
+    """A German Excel's CSV, and a workbook; the scores are yes/no, but SCORE_RANGE is left at 0 to 5."""
+    openpyxl = pytest.importorskip("openpyxl")
+    names = ["sentence1", "sentence2", "score"]
+    rows = [["Ein Mann läuft über die Brücke.", "Er geht; schnell.", 0.5], ["=1+1", "Zwei Straßen für grüne Züge", 1]]
+    rows += [["Süße Äpfel", "Obst aus den Gärten", 0], ["Die Tür geht schön auf.", "Sie hört müde zu.", 1]]
+    path, book = tmp_path / "tickets.csv", openpyxl.Workbook()
+    lines = ["Tickets im März;;", ";".join(names), *(f'{a};"{b}";{str(c).replace(".", ",")}' for a, b, c in rows), ";;"]
+    path.write_text("\r\n".join(lines) + "\r\n", encoding="cp1252")
+    for row in [["Tickets"], names, *rows]:
+        book.active.append(row)
+    book.active["A4"].data_type = "s"  # no formula
+    book.save(tmp_path / "tickets.xlsx")
+    score(pairs_file=path)
+    told = capsys.readouterr().out
+    assert "Read as cp1252, separated by ';', decimal comma, columns on line 2, 1 empty row skipped.\n" in told
+    assert (
+        "Warning: the scores are 0 to 1, a small part of SCORE_RANGE (0 to 5). " in told and "Paste: --score-range 0 1" in told
+    )
+    written = (tmp_path / "out" / "scores.csv").read_bytes()
+    assert written.startswith(b"\xef\xbb\xbfsentence1;sentence2;score;similarity;score_predicted\r\n")
+    cells = [line.split(";")[-3:] for line in written.decode().splitlines()[1:]]
+    assert all("," in similarity and "." not in similarity for _, similarity, _ in cells)
+    assert [cell[0] for cell in cells] == ["0,5", "1", "0", "1"] and b"'=1+1" in written
+    score(pairs_file=tmp_path / "tickets.xlsx")
+    output = tmp_path / "out" / "scores.xlsx"
+    sheets = []
+    for source in (path, tmp_path / "tickets.xlsx"):
+        runs.run_script(script, encoder=run_folder / "best", pairs_file=source, output_file=output, device="cpu")
+        sheets.append(list(openpyxl.load_workbook(output).active.iter_rows(values_only=True)))
+    assert sheets[0] == sheets[1] and list(sheets[0][0][:4]) == [*names, "similarity"]
+    assert [list(row[:3]) for row in sheets[0][1:]] == rows
+    expected = [float(similarity.replace(",", ".")) for _, similarity, _ in cells]
+    assert [row[3] for row in sheets[0][1:]] == pytest.approx(expected, abs=1e-6)
+    assert "existed and is now" in capsys.readouterr().out
+
+
 def test_labels_get_threshold_precision_recall_f1_and_average_precision(
     score: Score, tmp_path: Path, capsys, pairs_files
 ) -> None:

@@ -52,12 +52,12 @@ class ArrayReader:
             raise ArrayError(self._line, "there is text after the end of the array: delete it")
 
     def _take(self, mark: str) -> None:
-        """Pass over a mark, which must come next."""
+        """Read a mark, which must come next."""
         assert self._next() == mark
         self._at += 1
 
     def _next(self) -> str:
-        """The next character that is not blank, which is not passed over; "" at the end."""
+        """The next character that is not blank; it stays unread. "" at the end of the file."""
         while True:
             blanks = _BLANKS.match(self._text, self._at)
             assert blanks  # perhaps empty
