@@ -11,6 +11,7 @@ from connection.reading.formats.table import NUMBER, NotText, Number, paste_text
 from connection.reading.layout import Layout
 
 SMALL_PART = 0.25  # of SCORE_RANGE: scores that fill no more of it are probably on another scale
+LARGE_PART = 0.7  # of a usual range: scores that fill no more of it are probably on another scale
 MANY = 0.25  # share of the rows: if more scores are outside SCORE_RANGE, the range is probably wrong
 HIGHEST_SCALE = 1000  # greater numbers are no scores, but amounts or codes
 _BOOLEANS = {"true": "1", "false": "0"}
@@ -130,7 +131,7 @@ def suggested_range(scores: Sequence[float], score_range: tuple[float, float]) -
     fitting = [
         (first, last)
         for first, last in usual
-        if first <= lowest and highest <= last and highest - lowest > SMALL_PART * (last - first)
+        if first <= lowest and highest <= last and highest - lowest > LARGE_PART * (last - first)
     ]
     found = fitting[0] if fitting else (math.floor(lowest), math.ceil(highest))
     return found if found != (low, high) and found[0] < found[1] else None

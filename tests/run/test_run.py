@@ -20,6 +20,7 @@ from connection import UserMistake
 from connection.disk.checkpoints import Checkpoints
 from connection.disk.claim import claimed
 from connection.disk.files import check_space, set_aside
+from connection.reading.formats.text.csv_output import Style
 from connection.run.description import describe_run, differences, fingerprints
 from connection.run.folder import Run
 from connection.run.start import Decision, decide
@@ -49,7 +50,7 @@ def leave(output: Path, description: dict, *, complete: bool) -> None:
     run.log({"step": 1})
     if complete:
         run.keep_best(write_best)
-        run.write_table("predictions-dev.csv", ["sentence1"], [])
+        run.write_table("predictions-dev.csv", ["sentence1"], [], Style())
         run.write_json("summary.json", {})
     run.close()
 
