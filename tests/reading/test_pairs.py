@@ -263,7 +263,7 @@ def test_twenty_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
     text = mistake(path).splitlines()
     assert text[0] == f"{path} has rows that cannot be used:"
     assert [line.split()[0] for line in text[1:21]] == [f"{path}:{6 + i}" for i in range(0, 40, 2)]
-    assert text[21:] == ["  … and 10 more", "30 bad rows of 61.", "Paste: --score-range 0 10"]
+    assert text[21:] == ["  … and 10 more", "30 bad rows of 61.", "Paste: --score-range 0 6"]
 
 
 @pytest.mark.parametrize(
