@@ -39,13 +39,17 @@ ODD = {
     "a million of zero width": "\u200b" * MILLION,
 }
 
+SLOW = {"a million words", "a million emoji", "a million characters without blanks"}  # some seconds each
+
 
 @pytest.fixture
 def encoder(tiny_encoder: Path) -> ConnectionBert:
     return ConnectionBert.load(tiny_encoder)
 
 
-@pytest.mark.parametrize("sentence", ODD.values(), ids=ODD)
+@pytest.mark.parametrize(
+    "sentence", [pytest.param(ODD[name], id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ODD]
+)
 def test_an_odd_sentence_has_a_finite_similarity_soon(encoder: ConnectionBert, sentence: str) -> None:
     started = time.monotonic()
     dataset = ConnectionDataset([sentence, "a cat"], ["the dog", sentence], [0.0, 1.0], encoder.tokenize)
