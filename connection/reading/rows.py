@@ -80,7 +80,8 @@ class PairRows:
         scores = self.check.scores
         if not good_count and scores.outside == (-1, -1) and scores.outside_count == bad_count:
             return Misfit(
-                f"{self.path}: every score is -1, which marks labels that are not public (as in GLUE's test sets).", {}
+                f"{self.path}: every score is -1, which marks labels that are not public (as in GLUE's test sets).",
+                {} if self.layout.needs_score else {"SCORE_COLUMN": ""},  # for scoring, none is needed
             )
         lines = [f"{self.path} has rows that cannot be used:", *bad]
         if bad_count > len(bad):

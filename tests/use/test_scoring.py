@@ -125,6 +125,16 @@ def test_every_format_that_training_reads(score: Score, tmp_path: Path, pairs_fi
         assert [row[name] for row in rows] == [row[name] for row in plain]
 
 
+def test_labels_that_are_not_public_can_be_left_out(score: Score, tmp_path: Path) -> None:
+    path = tmp_path / "glue.csv"
+    path.write_text("sentence1,sentence2,score\nA,B,-1\nC,D,-1\n", encoding="utf-8")
+    with pytest.raises(UserMistake) as told:
+        score(pairs_file=path)
+    assert str(told.value).endswith(
+        "every score is -1, which marks labels that are not public (as in GLUE's test sets).\nPaste: --score-column="
+    )
+
+
 def test_what_is_written_opens_in_the_spreadsheet_of_the_pairs(score: Score, tmp_path: Path, run_folder: Path, capsys) -> None:
     """A German Excel's CSV, and a workbook; the scores are yes/no, but SCORE_RANGE is left at 0 to 5."""
     openpyxl = pytest.importorskip("openpyxl")
