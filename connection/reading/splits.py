@@ -44,8 +44,6 @@ def read_splits(files: Mapping[str, Path | None], layout: Layout, *, overlap: st
     shares with dev or test, "drop" leaves them out of train, "refuse" raises.
     Raises UserMistake for files and rows that cannot be used.
     """
-    train_file = files["train"]
-    assert train_file is not None
     train, dev, test = read_files(files, layout)
     low, high = layout.score_range
     print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")

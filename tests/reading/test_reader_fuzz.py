@@ -49,6 +49,7 @@ LAYOUTS = [
 STS = "captions\tMSRvid\ttrain\t0001\t5.000\tA plane.\tAn air plane.\nx\ty\tz\t2\t1.2\tA\tB\textra\tcells\n"
 PLAIN = "A cat.,A dog.,1\nA bird.,A fish.,4\n"
 QUOTED = '7,"Yes, a cat","He said ""no"".",0\n8,"two\nlines",=1+1,2.5\n9,\'=1,한국어,3\n\n'
+GERMAN = '"Ein Mann läuft; er fällt.";Über die Brücke;0,5\r\nDie Tür;schön müde;3\r\n'
 CSV_FILES = [
     (("sentence1,sentence2,score\n" + PLAIN * 3).encode(), LAYOUTS[0]),
     (("id,sentence1,sentence2,score\n" + QUOTED * 2).encode(), LAYOUTS[0]),
@@ -57,6 +58,13 @@ CSV_FILES = [
     ((PLAIN * 3).encode(), LAYOUTS[4]),
     (("id,sentence1,sentence2,score\n" + QUOTED).encode("cp949"), LAYOUTS[5]),
     (("sentence1,sentence2,score\n" + PLAIN).encode("utf-16"), LAYOUTS[6]),
+    (("Titel, März;;\r\n;;\r\nsentence1;sentence2;score\r\n" + GERMAN * 2 + ";;\r\n").encode("cp1252"), LAYOUTS[0]),
+    (("sentence1;sentence2;score\n" + GERMAN).encode("utf-8-sig"), LAYOUTS[0]),
+    (b'sentence1,sentence2,score\n"He said \\"no\\".","A \\\\ B",2\n"x, y",z,1\n', LAYOUTS[0]),
+    (b'sentence1, sentence2, score\n"A, b", "C ""d""", 1\nE, "f\ng", 2.5\n', LAYOUTS[0]),
+    (b'"sentence1" "sentence2" "score"\n"1" "A cat" "A dog" 1\n"2" "B ""c""" "D" 4.5\n', LAYOUTS[0]),
+    (("0||两只猫||一只狗||1\n1||A | b||C||4\n" * 3).encode(), Layout(2, 3, 4)),
+    (b"0,1,2\nA,B,1\nC,D,true\n", Layout(0, 1, 2, score_range=(0, 1))),
 ]
 JSON_FILES = [
     b'{"sentence1": "A", "sentence2": "B", "score": 1}\n\n{"score": "2.5", "sentence1": "\\u00e9", "sentence2": "D"}\n',
