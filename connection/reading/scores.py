@@ -121,7 +121,7 @@ def suggested_range(scores: Sequence[float], score_range: tuple[float, float]) -
     >>> suggested_range([0, 1, 1], (0, 5)), suggested_range([0.5, 4.5], (0, 5)), suggested_range([1, 7], (0, 5))
     ((0, 1), None, (1, 7))
     """
-    if not scores:
+    if not scores or not all(map(math.isfinite, scores)):  # 1e999 is a number as well
         return None
     lowest, highest = min(scores), max(scores)
     low, high = score_range

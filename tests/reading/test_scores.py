@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,7 @@ def test_scores_that_fill_a_small_part_of_the_range_are_warned_of() -> None:
         ([0, 100], (0, 5), (0, 100)),
         ([1, 2, 5], (0, 100), (0, 5)),
         ([1, 7], (0, 5), (1, 7)),
+        ([1, math.inf], (0, 5), None),
         ([4, 5], (0, 5), (4, 5)),
         ([0, 1.25], (0, 5), (0, 2)),
         ([0, 1.3], (0, 5), None),
