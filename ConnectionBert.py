@@ -29,10 +29,9 @@ from connection.encoder.batches import parts, runs_by_length, without_surrogates
 from connection.encoder.composition import Composition
 from connection.encoder.families import family_of
 from connection.encoder.folder import inspect_encoder, write_description
-from connection.encoder.packed.attention import PACKED
 from connection.encoder.packed.forward import packed_states, row_count, runs_by_hand
 from connection.encoder.packed.trained_rows import TrainedRows
-from connection.encoder.tokenizer import load_tokenizer
+from connection.encoder.tokenizer import load_tokenizer, save_tokenizer
 from connection.encoder.weights import load_config, load_model
 from ConnectionDataset import PackedBatch, pack
 
@@ -106,8 +105,8 @@ class ConnectionBert(nn.Module):
         description = inspect_encoder(folder, pooling)
         config = load_config(description)
         tokenizer = load_tokenizer(description, config)
-        bert = load_model(description, config, attention=PACKED)
-        if bert.pooler is None and not quiet:
+        bert = load_model(description, config)
+        if description.family.has_pooler and bert.pooler is None and not quiet:
             print(f"{description.weights} has no pooler; it is left out, since no pooling uses it.")
         pieces = max(tokenizer.get_vocab().values()) + 1
         if pieces < config.vocab_size and not quiet:
@@ -178,23 +177,24 @@ class ConnectionBert(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Embeddings (N, H) of a packed batch, in the original order of its sentences."""
-        positions = self.family.positions(batch.position_ids, self.bert.config)  # (T,)
-        if self.by_hand and runs_by_hand(self.bert):
-            embedded = self.family.embed(self.bert, batch.input_ids, positions)  # (T, H)
-            states = packed_states(self.bert, embedded, batch.groups)  # (T, H)
+        positions = self.family.positions(batch.input_ids, batch.position_ids, self.bert.config)  # (T,)
+        if self.runs_by_hand:
+            embedded = self.family.embed(self.bert, batch.input_ids, positions)  # (T, E)
+            states = packed_states(self.family, self.bert, embedded, batch.groups)  # (T, H)
         else:
-            states = self.bert(
-                input_ids=batch.input_ids[None],
-                position_ids=positions[None],
-                sentence_groups=batch.groups,
-            ).last_hidden_state[0]  # (T, H)
+            states = self.family.states(self.bert, batch.input_ids, positions, batch.groups)  # (T, H)
         states = states.to(torch.promote_types(states.dtype, torch.float32))  # under autocast they are bfloat16
         embeddings = pool(states, batch.groups, self.pooling)[batch.order]  # (N, H)
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
     def rows_of(self, tokens: np.ndarray) -> np.ndarray:
         """The number of rows that are computed for packed batches, (n,). tokens: (n,) the number of tokens of each."""
-        return np.array([row_count(int(count)) for count in tokens]) if self.by_hand and runs_by_hand(self.bert) else tokens
+        return np.array([row_count(int(count)) for count in tokens]) if self.runs_by_hand else tokens
+
+    @property
+    def runs_by_hand(self) -> bool:
+        """Whether a forward pass now would compute the layers by hand."""
+        return self.by_hand and runs_by_hand(self.family, self.bert)
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
         """Token ids of each sentence, (T,) int32 with [CLS] and [SEP]; the number of sentences cut to `max_tokens`."""
@@ -252,9 +252,7 @@ class ConnectionBert(nn.Module):
         config.architectures, config.dtype = [self.family.model_class], torch.float32
         durable.replace_file(folder / "config.json", [config.to_json_string().encode()])
         durable.replace_file(folder / "model.safetensors", safetensors_chunks(weights))
-        self.tokenizer.backend_tokenizer.no_truncation()
-        self.tokenizer.model_max_length = self.max_tokens
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(folder, self.tokenizer, max_tokens=self.max_tokens, inputs=self.family.inputs)
         write_description(
             folder,
             pooling=self.pooling,

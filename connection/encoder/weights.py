@@ -16,6 +16,7 @@ from transformers import PretrainedConfig
 
 from connection import UserMistake
 from connection.encoder.folder import EncoderFolder
+from connection.encoder.packed.attention import PACKED
 from connection.script.interruption import Stopped
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def weights_bytes(folder: EncoderFolder) -> int:
         return sum(4 * math.prod(file.get_slice(name).get_shape()) for name in kept)
 
 
-def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: str) -> BertModel:
-    """The family's model with the weights of the folder, in float32. attention: transformers' name of an attention function.
+def load_model(folder: EncoderFolder, config: PretrainedConfig) -> BertModel:
+    """The family's model with the weights of the folder, in float32, with the attention of packed sentences.
 
     Raises UserMistake if a weight is missing, unknown, of another shape, or not finite.
     """
@@ -70,7 +71,7 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig, *, attention: st
     if twice:
         raise UserMistake(f"{folder.weights} holds {twice[0]} under two names. Download the file again.")
     weights = {name: tensors[file_name] for file_name, name in names.items()}
-    config._attn_implementation = attention
+    config._attn_implementation = PACKED if folder.family.packs_attention else "eager"
     model = _make_model(folder, config, pooler=any(name.startswith("pooler.") for name in weights))
     _check_weights(folder, weights, dict(model.named_parameters()))
     model.to_empty(device="cpu")

@@ -372,7 +372,7 @@ def test_a_missing_folder_a_file_and_the_folder_of_a_run_are_named(folder: Path,
 
 
 REFUSED_CONFIGS = [
-    ({"model_type": "roberta"}, 'model type is "roberta"'),
+    ({"model_type": "albert"}, 'model type is "albert"'),
     ({"is_decoder": True}, "decoder"),
     ({"add_cross_attention": True}, "decoder"),
     ({"position_embedding_type": "relative_key"}, "relative_key"),

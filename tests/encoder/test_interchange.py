@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[Callable[[Save], object], str]] = {
         lambda save: save(prompts={"asked": "query: "}, default_prompt_name="asked"),
         "prompt 'query: '",
     ),
-    "no BERT": (lambda save: change_json(save() / "config.json", model_type="mpnet"), 'model type is "mpnet"'),
+    "no BERT": (lambda save: change_json(save() / "config.json", model_type="t5"), 'model type is "t5"'),
     "a decoder": (lambda save: change_json(save() / "config.json", is_decoder=True), "decoder"),
     "another task": (
         lambda save: change_json(save() / "sentence_bert_config.json", transformer_task="fill-mask"),

@@ -96,7 +96,9 @@ def test_dropout_falls_where_it_falls_in_bert_and_its_gradients_are_right(
     monkeypatch.setattr(
         F,
         "scaled_dot_product_attention",
-        lambda q, k, v, dropout_p, scale: F.dropout(torch.softmax(q @ k.transpose(-1, -2) * scale, -1), dropout_p) @ v,
+        lambda q, k, v, attn_mask, dropout_p, scale: (
+            F.dropout(torch.softmax(q @ k.transpose(-1, -2) * scale, -1), dropout_p) @ v
+        ),
     )
     encoder.by_hand = False
     assert_same(by_hand, gradients(encoder, batch))

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 # "model_type" of config.json → the module with its FAMILY.
 FAMILIES = {
     "bert": "connection.encoder.families.bert",
+    "camembert": "connection.encoder.families.camembert",
+    "distilbert": "connection.encoder.families.distilbert",
+    "electra": "connection.encoder.families.electra",
+    "modernbert": "connection.encoder.families.modernbert",
+    "mpnet": "connection.encoder.families.mpnet",
+    "roberta": "connection.encoder.families.roberta",
+    "xlm-roberta": "connection.encoder.families.xlm_roberta",
 }
 
 

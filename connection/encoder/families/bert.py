@@ -4,27 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connection import UserMistake
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import BertModel, PretrainedConfig
 
 
-class Bert:
-    """What differs between families: the configuration, the names of the weights, the embeddings.
+class LayerModules(NamedTuple):
+    """The modules of a layer whose computation is BERT's, by their role. The first eight have a weight and a bias each."""
 
-    The layers of every family are BERT's and are computed by `connection/encoder/packed/` from the output of `embed`. In
-    annotations, `BertModel` therefore stands for the model of any family: its modules have the same names.
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    attended: nn.Linear  # after attention
+    attended_norm: nn.LayerNorm
+    inner: nn.Linear
+    output: nn.Linear
+    output_norm: nn.LayerNorm
+    layer: nn.Module  # which holds them all
+
+
+class Dropouts(NamedTuple):
+    """The dropout probabilities of a model, and whether it drops values of the dense output after attention."""
+
+    hidden: float
+    attention: float
+    after_attention: bool = True
+
+
+class Bert:
+    """What differs between families: the configuration, the names of modules and weights, the embeddings.
+
+    Where `layers` gives the modules of BERT's layers, `connection/encoder/packed/` computes them from the output of `embed`. In
+    annotations, `BertModel` stands for the model of any family.
     """
 
+    name = "BERT"  # for messages
     config_class, model_class = "BertConfig", "BertModel"  # of transformers
     word_embeddings = "embeddings.word_embeddings"  # the module's name in the model
     prefix = "bert."  # of every weight's name in checkpoints that were published with heads
-    heads = ("cls.", "classifier.", "qa_outputs.")  # output layers of pre-training or of a task; not part of an encoder
-    buffers = ("embeddings.position_ids", "embeddings.token_type_ids")
+    # Output layers of pre-training or of a task; not part of an encoder.
+    heads: tuple[str, ...] = ("cls.", "classifier.", "qa_outputs.")
+    buffers: tuple[str, ...] = ("embeddings.position_ids", "embeddings.token_type_ids")
+    has_pooler = True
+    packs_attention = True  # whether transformers' model takes the attention of `connection/encoder/packed/attention.py`
+    # What the model takes of a tokenizer's output, for other programs that load what is saved.
+    inputs: tuple[str, ...] = ("input_ids", "token_type_ids", "attention_mask")
+    # transformers' class for the vocabulary file of a folder without tokenizer.json.
+    tokenizer_classes: Mapping[str, str] = {"vocab.txt": "BertTokenizer"}
     # The fields of config.json that are used: those that determine what the model computes. Others are ignored.
     config_fields = frozenset(
         """
@@ -46,11 +76,12 @@ class Bert:
         "attention_probs_dropout_prob": (0, 0.99),
         "layer_norm_eps": (1e-20, 0.01),  # with 0, the gradient of a row of equal values is not finite
     }
+    width_and_heads = ("hidden_size", 768), ("num_attention_heads", 12)  # field and default; one is a multiple of the other
 
     def check_config(self, config: Mapping[str, Any], path: Path) -> None:
         """Raise UserMistake if a config.json describes a model that cannot be trained. Needs neither torch nor the weights."""
         if config.get("is_decoder") or config.get("add_cross_attention"):
-            raise UserMistake(f"{path}: this BERT is a decoder; an encoder is needed.")
+            raise UserMistake(f"{path}: this {self.name} is a decoder; an encoder is needed.")
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise UserMistake(f'{path}: "position_embedding_type" is "{config["position_embedding_type"]}", not "absolute".')
         for name, highest in self.sizes.items():
@@ -61,8 +92,9 @@ class Bert:
             value = config.get(name, low)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise UserMistake(f'{path}: "{name}" is {value!r}; a number from {low:g} to {high:g} is expected.')
-        if config.get("hidden_size", 768) % config.get("num_attention_heads", 12):
-            raise UserMistake(f'{path}: "hidden_size" is not a multiple of "num_attention_heads".')
+        (width, default_width), (heads, default_heads) = self.width_and_heads
+        if config.get(width, default_width) % config.get(heads, default_heads):
+            raise UserMistake(f'{path}: "{width}" is not a multiple of "{heads}".')
 
     def make_config(self, config: Mapping[str, Any]) -> PretrainedConfig:
         """transformers' configuration, from the `config_fields` of a config.json."""
@@ -72,18 +104,20 @@ class Bert:
         return getattr(transformers, self.config_class)(**known, use_cache=False)
 
     def make_model(self, config: PretrainedConfig, *, pooler: bool) -> BertModel:
-        """transformers' model, before weights are loaded. pooler: with BERT's pooler layer."""
+        """transformers' model, before weights are loaded. pooler: with the pooler layer, where the family has one."""
         import transformers
 
-        return getattr(transformers, self.model_class)(config, add_pooling_layer=pooler)
+        options = {"add_pooling_layer": pooler} if self.has_pooler else {}
+        return getattr(transformers, self.model_class)(config, **options)
 
     def fill_buffers(self, model: BertModel) -> None:
         """Fill the buffers of a model that was made on the "meta" device. They are not in the weight file."""
         import torch
 
         positions = torch.arange(model.config.max_position_embeddings)[None]
-        model.embeddings.register_buffer("position_ids", positions, persistent=False)
-        model.embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+        values = {"embeddings.position_ids": positions, "embeddings.token_type_ids": torch.zeros_like(positions)}
+        for name in self.buffers:
+            model.embeddings.register_buffer(name.removeprefix("embeddings."), values[name], persistent=False)
 
     def weight_names(self, names: Sequence[str]) -> dict[str, str]:
         """The names of a weight file → the names in the model. Heads and buffers are left out.
@@ -100,8 +134,11 @@ class Bert:
             kept[name] = stem.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         return kept
 
-    def positions(self, positions: Tensor, config: PretrainedConfig) -> Tensor:
-        """The rows of the position embeddings (T,) for the tokens' positions in their sentences (T,), counting from 0."""
+    def positions(self, input_ids: Tensor, positions: Tensor, config: PretrainedConfig) -> Tensor:
+        """The rows of the position embeddings (T,) for packed tokens (T,).
+
+        positions: (T,), those of the tokens in their sentences, counting from 0.
+        """
         return positions
 
     def most_tokens(self, config: PretrainedConfig) -> int:
@@ -109,7 +146,7 @@ class Bert:
         return config.max_position_embeddings
 
     def embed(self, model: BertModel, input_ids: Tensor, position_ids: Tensor) -> Tensor:
-        """The sums of word, position and token type embeddings (T, H), before LayerNorm and dropout.
+        """The sums of all embeddings (T, E), before LayerNorm and dropout; E = H in nearly all models.
 
         input_ids, position_ids: (T,).
         """
@@ -119,6 +156,44 @@ class Bert:
             + embeddings.position_embeddings(position_ids)
             + embeddings.token_type_embeddings.weight[0]
         )
+
+    def project(self, model: Any, embedded: Tensor) -> Tensor:
+        """The input of the first layer (T, H), from the embeddings after LayerNorm and dropout (T, E)."""
+        return embedded
+
+    def layers(self, model: Any) -> list[LayerModules]:
+        """The modules of each layer; an empty list where the layers are not BERT's and only transformers computes them."""
+        return [
+            LayerModules(
+                layer.attention.self.query,
+                layer.attention.self.key,
+                layer.attention.self.value,
+                layer.attention.output.dense,
+                layer.attention.output.LayerNorm,
+                layer.intermediate.dense,
+                layer.output.dense,
+                layer.output.LayerNorm,
+                layer,
+            )
+            for layer in model.encoder.layer
+        ]
+
+    def activation(self, config: PretrainedConfig) -> str:
+        return config.hidden_act
+
+    def dropouts(self, config: PretrainedConfig) -> Dropouts:
+        return Dropouts(config.hidden_dropout_prob, config.attention_probs_dropout_prob)
+
+    def position_bias(self, model: Any, length: int) -> Tensor | None:
+        """What is added to the attention scores of each pair of positions, (heads, length, length); None for nothing."""
+        return None
+
+    def states(self, model: BertModel, input_ids: Tensor, position_ids: Tensor, groups: list[tuple[int, int]]) -> Tensor:
+        """The token states (T, H) of packed sentences by transformers' own layers, with the attention of `packed/attention.py`.
+
+        input_ids, position_ids: (T,). groups: (length, count) of each run of equally long sentences, in packed order.
+        """
+        return model(input_ids=input_ids[None], position_ids=position_ids[None], sentence_groups=groups).last_hidden_state[0]
 
 
 FAMILY = Bert()

@@ -31,6 +31,10 @@ class Group:
     padded: bool
     bias: Tensor
 
+    def by_head(self, blocks: Tensor) -> Tensor:
+        """(count · heads, …) → (count, heads, …)."""
+        return blocks.unflatten(0, (self.count, -1))
+
     def block(self, rows: Tensor) -> Tensor:
         """The group's view (count · heads, length, d) of gathered rows (P · heads, d)."""
         return rows[self.start : self.stop].view(-1, self.length, rows.shape[1])
@@ -109,6 +113,11 @@ class AttentionPlan:
 
     def scatter(self, rows: Tensor) -> Tensor:
         return rows.index_select(0, self._back).view(-1, self.heads * self.dimension)
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest group, in tokens."""
+        return max(group.length for group in self.groups)
 
     @cached_property
     def attention_sizes(self) -> list[tuple[int, int, int]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,41 +14,34 @@ from connection.encoder.packed.layer import LayerMasks, PackedLayer
 from connection.encoder.packed.products import filled_up, has_onednn
 
 if TYPE_CHECKING:
-    from transformers import BertModel
-    from transformers.models.bert.modeling_bert import BertLayer
+    from transformers import BertModel, PretrainedConfig
+
+    from connection.encoder.families.bert import Bert, LayerModules
 
 
-def runs_by_hand(bert: BertModel) -> bool:
-    """Whether the layers written by hand apply: on the CPU, without autocast, with exact gelu and unmodified modules.
+def runs_by_hand(family: Bert, model: BertModel) -> bool:
+    """Whether the layers written by hand apply: BERT's layers on the CPU, without autocast, with exact gelu, unmodified.
 
     They would ignore adapters, quantised weights and hooks. A model with any of these runs transformers' own layers.
     """
-    on_cpu = bert.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return on_cpu and bert.config.hidden_act == "gelu" and all(map(_is_plain, _layers(bert)))
+    on_cpu = model.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if not on_cpu or family.activation(model.config) != "gelu":
+        return False
+    layers = family.layers(model)
+    return bool(layers) and all(map(_is_plain, layers))
 
 
-def _is_plain(layer: BertLayer) -> bool:
-    attention, dense, output = layer.attention, layer.attention.output, layer.output
-    linears = (
-        attention.self.query,
-        attention.self.key,
-        attention.self.value,
-        dense.dense,
-        layer.intermediate.dense,
-        output.dense,
-    )
-    norms = (dense.LayerNorm, output.LayerNorm)
-    hooked = (layer, attention, attention.self, dense, layer.intermediate, output, *linears, *norms)
+def _is_plain(modules: LayerModules) -> bool:
+    linears = (modules.query, modules.key, modules.value, modules.attended, modules.inner, modules.output)
+    norms = (modules.attended_norm, modules.output_norm)
     return (
         all(type(module) is nn.Linear for module in linears)
         and all(type(module) is nn.LayerNorm for module in norms)
-        and not any(module._forward_hooks or module._forward_pre_hooks for module in hooked)
-        and not any(module._backward_hooks or module._backward_pre_hooks for module in hooked)
+        and not any(
+            module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+            for module in modules.layer.modules()
+        )
     )
-
-
-def _layers(bert: BertModel) -> Iterable[BertLayer]:
-    return cast("Iterable[BertLayer]", bert.encoder.layer)  # ModuleList is not generic
 
 
 def row_count(tokens: int) -> int:
@@ -57,39 +49,40 @@ def row_count(tokens: int) -> int:
     return filled_up(tokens) if has_onednn() else tokens
 
 
-def packed_states(bert: BertModel, embedded: Tensor, groups: list[tuple[int, int]]) -> Tensor:
-    """The token states of the last layer (T, H), equal to those of `bert` itself; with dropout if `bert` is in training mode.
+def packed_states(family: Bert, model: BertModel, embedded: Tensor, groups: list[tuple[int, int]]) -> Tensor:
+    """The token states of the last layer (T, H), equal to those of the model itself; with dropout if it is in training mode.
 
-    embedded: (T, H), the sums of embeddings from the family's `embed`. groups: (length, count) of each run of equally long
+    embedded: (T, E), the sums of embeddings from the family's `embed`. groups: (length, count) of each run of equally long
     sentences, in packed order.
     """
-    config = bert.config
-    heads, tokens = config.num_attention_heads, len(embedded)
-    filled = row_count(tokens)
-    plan = AttentionPlan(groups, heads, config.hidden_size // heads, filled, bert.dtype)
-    embedding_mask, masks = _masks(bert, plan, filled) if bert.training else (None, [None] * config.num_hidden_layers)
-    states = F.pad(bert.embeddings.LayerNorm(embedded), (0, 0, 0, filled - tokens))  # (filled, H)
-    if embedding_mask is not None:
-        states = states * embedding_mask.factors()
-    for layer, mask in zip(_layers(bert), masks, strict=True):
-        states = PackedLayer.apply(states, plan, mask, config.layer_norm_eps, *_weights(layer))
+    config, tokens = model.config, len(embedded)
+    heads, filled = config.num_attention_heads, row_count(tokens)
+    plan = AttentionPlan(groups, heads, config.hidden_size // heads, filled, model.dtype)
+    layers = family.layers(model)
+    masks = _masks(family, config, plan, (filled, embedded.shape[1])) if model.training else (None, [None] * len(layers))
+    states = F.pad(model.embeddings.LayerNorm(embedded), (0, 0, 0, filled - tokens))  # (filled, E)
+    if masks[0] is not None:
+        states = states * masks[0].factors()
+    states = family.project(model, states)  # (filled, H)
+    bias = family.position_bias(model, plan.longest)
+    for modules, mask in zip(layers, masks[1], strict=True):
+        states = PackedLayer.apply(states, plan, mask, modules.output_norm.eps, bias, *_weights(modules))
     return states[:tokens]
 
 
-def _weights(layer: BertLayer) -> list[Tensor]:
-    attention, dense = layer.attention.self, layer.attention.output
-    modules: list[nn.Linear | nn.LayerNorm]
-    modules = [attention.query, attention.key, attention.value, dense.dense, dense.LayerNorm]
-    modules += [layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm]
-    return [weight for module in modules for weight in (module.weight, module.bias)]
+def _weights(modules: LayerModules) -> list[Tensor]:
+    return [weight for module in modules[:8] for weight in (module.weight, module.bias)]
 
 
-def _masks(bert: BertModel, plan: AttentionPlan, rows: int) -> tuple[Mask, list[LayerMasks]]:
-    config = bert.config
-    states, layers = (rows, config.hidden_size), config.num_hidden_layers
-    hidden = draw_masks([states] * (1 + 2 * layers), config.hidden_dropout_prob)
-    attention = draw_masks(plan.attention_sizes * layers, config.attention_probs_dropout_prob)
-    count = len(plan.groups)
-    return hidden[0], [
-        LayerMasks(attention[i * count : (i + 1) * count], hidden[1 + 2 * i], hidden[2 + 2 * i]) for i in range(layers)
+def _masks(
+    family: Bert, config: PretrainedConfig, plan: AttentionPlan, embedded: tuple[int, int]
+) -> tuple[Mask, list[LayerMasks]]:
+    """The masks of the embeddings, whose shape is `embedded`, and of each layer."""
+    layers, count, dropouts = config.num_hidden_layers, len(plan.groups), family.dropouts(config)
+    in_layer = [(embedded[0], config.hidden_size)] * (2 if dropouts.after_attention else 1)
+    first, *hidden = draw_masks([embedded, *in_layer * layers], dropouts.hidden)
+    attention = draw_masks(plan.attention_sizes * layers, dropouts.attention)
+    in_layers = zip(hidden[::2], hidden[1::2], strict=True) if dropouts.after_attention else ((None, mask) for mask in hidden)
+    return first, [
+        LayerMasks(attention[i * count : (i + 1) * count], attended, output) for i, (attended, output) in enumerate(in_layers)
     ]
