@@ -28,9 +28,11 @@ from connection.disk.safetensors_file import safetensors_chunks
 from connection.encoder.batches import parts, runs_by_length, without_surrogates
 from connection.encoder.composition import Composition
 from connection.encoder.families import family_of
-from connection.encoder.folder import inspect_encoder, write_description
+from connection.encoder.folder import inspect_encoder
 from connection.encoder.packed.forward import packed_states, row_count, runs_by_hand
 from connection.encoder.packed.trained_rows import TrainedRows
+from connection.encoder.prompts import default_prompt, pair_prompts, with_pair_prompts
+from connection.encoder.sentence_files import write_sentence_files
 from connection.encoder.tokenizer import load_tokenizer, save_tokenizer
 from connection.encoder.weights import load_config, load_model
 from ConnectionDataset import PackedBatch, pack
@@ -79,7 +81,8 @@ class ConnectionBert(nn.Module):
         normalize: bool,
         max_tokens: int,
         lower_case_first: bool = False,
-        use: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        pools_prompt: bool = True,
     ):
         super().__init__()
         self.bert = bert
@@ -89,7 +92,9 @@ class ConnectionBert(nn.Module):
         self.normalize = normalize
         self.max_tokens = max_tokens
         self.lower_case_first = lower_case_first
-        self.use = dict(use or {})  # for sentence-transformers, from the folder: prompts by name, the similarity
+        self.settings = dict(settings or {})  # of config_sentence_transformers.json: prompts, similarity, dimension
+        self.pools_prompt = pools_prompt
+        self.pair_prompts = pair_prompts(self.settings, ("", ""))  # before sentence1 and sentence2
 
     @classmethod
     def load(
@@ -121,13 +126,19 @@ class ConnectionBert(nn.Module):
             normalize=description.normalize,
             max_tokens=min(max_tokens or description.max_tokens or most_tokens, most_tokens),
             lower_case_first=description.lower_case_first,
-            use=description.use,
+            settings=description.settings,
+            pools_prompt=description.pools_prompt,
         ).eval()
 
     @property
     def dimension(self) -> int:
-        """H, the length of an embedding."""
+        """H, the length of an embedding in training."""
         return self.bert.config.hidden_size
+
+    @property
+    def embedding_size(self) -> int:
+        """The length of the embeddings that `encode` gives."""
+        return min(self.settings.get("truncate_dim") or self.dimension, self.dimension)
 
     @cached_property
     def compose(self) -> Composition:
@@ -214,10 +225,11 @@ class ConnectionBert(nn.Module):
                 whole_lengths.append(len(encoding) + sum(len(piece) - special for piece in encoding.overflowing))
         return tokens, np.array(whole_lengths, dtype=np.int64)
 
-    def encode(self, sentences: Sequence[str], batch_size: int = 256) -> np.ndarray:
+    def encode(self, sentences: Sequence[str], batch_size: int = 256, *, prompt: str | None = None) -> np.ndarray:
         """Embeddings of sentences, (n, H) float32, in their order. Each distinct sentence is computed once.
 
         batch_size: maximum number of sentences computed at once. It changes speed and memory, and embeddings only by rounding.
+        prompt: the text before each sentence; None for the folder's default, which usually is none.
         Raises TypeError for a single string or an item that is not a string.
         """
         if isinstance(sentences, str):
@@ -226,18 +238,22 @@ class ConnectionBert(nn.Module):
         for i, sentence in enumerate(sentences):
             if not isinstance(sentence, str):
                 raise TypeError(f"sentence {i} is {sentence!r}, not a string")
+        prompt = default_prompt(self.settings) if prompt is None else prompt
         number = {sentence: i for i, sentence in enumerate(dict.fromkeys(sentences))}
-        embeddings = self.encode_tokens(self.tokenize(list(number))[0], batch_size)
+        embeddings = self.encode_tokens(self.tokenize([prompt + sentence for sentence in number])[0], batch_size)
         return embeddings[[number[sentence] for sentence in sentences]]
 
     def encode_tokens(self, sentences: Sequence[np.ndarray], batch_size: int = 256) -> np.ndarray:
-        """Embeddings of tokenised sentences, (n, H) float32, in their order. Without gradients or dropout."""
-        embeddings = np.empty((len(sentences), self.dimension), dtype=np.float32)
+        """Embeddings of tokenised sentences, (n, H) float32, in their order. Without gradients or dropout.
+
+        Where the folder's settings cut embeddings to fewer dimensions ("truncate_dim"), that many.
+        """
+        embeddings = np.empty((len(sentences), self.embedding_size), dtype=np.float32)
         most_tokens = TOKENS_AT_ONCE_ON_CPU if self.device.type == "cpu" else TOKENS_AT_ONCE_ON_CARD
         with evaluating(self), torch.inference_mode():
             for rows in runs_by_length(np.array([len(ids) for ids in sentences]), batch_size, most_tokens):
                 batch = pack([sentences[row] for row in rows]).to(self.device)
-                embeddings[rows] = self(batch).float().cpu().numpy()
+                embeddings[rows] = self(batch)[:, : self.embedding_size].float().cpu().numpy()
         return embeddings
 
     def save(self, folder: str | Path) -> None:
@@ -253,14 +269,15 @@ class ConnectionBert(nn.Module):
         durable.replace_file(folder / "config.json", [config.to_json_string().encode()])
         durable.replace_file(folder / "model.safetensors", safetensors_chunks(weights))
         save_tokenizer(folder, self.tokenizer, max_tokens=self.max_tokens, inputs=self.family.inputs)
-        write_description(
+        write_sentence_files(
             folder,
             pooling=self.pooling,
             normalize=self.normalize,
             max_tokens=self.max_tokens,
             hidden=self.dimension,
             lower_case_first=self.lower_case_first,
-            use=self.use,
+            settings=with_pair_prompts(self.settings, self.pair_prompts),
+            pools_prompt=self.pools_prompt,
         )
 
 

@@ -149,7 +149,8 @@ def _list_hub(name: str) -> tuple[str, dict[str, HubFile]]:
 
 def _weights_of(folder: Path, files: dict[str, HubFile]) -> str:
     """The name of the weight file to download. Raises UserMistake with the reason if the model cannot be trained."""
-    from connection.encoder.folder import WEIGHT_FILES, inspect_encoder
+    from connection.encoder.diagnosis import WEIGHT_FILES
+    from connection.encoder.folder import inspect_encoder
 
     description = inspect_encoder(folder, without_weights=True)
     bert = description.bert.relative_to(description.folder)
@@ -262,7 +263,7 @@ def flags_for_training() -> list[str]:
     """The flags that `make train` adds: none if ENCODER exists; else the embedded encoder, which is downloaded first."""
     import bertFineTuningWithConnectionData as training
     from connection.constants import KINDS
-    from connection.encoder.folder import missing_files
+    from connection.encoder.diagnosis import missing_files
     from connection.script.settings import read_settings
 
     encoder = read_settings(training.__file__, vars(training), KINDS, []).ENCODER

@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 import warm
-from transformers import RobertaConfig, RobertaModel
+from transformers import Data2VecTextConfig, Data2VecTextModel
 
 import bertFineTuningWithConnectionData as script
 
@@ -39,19 +39,20 @@ class BarTable(Table):
     def __iter__(self):
         return iter(enumerate(self.rows, start=2))
 """,
-    "connection/encoder/families/roberta.py": """
+    "connection/encoder/families/data2vec.py": """
 from connection.encoder.families.bert import Bert
 
-class Roberta(Bert):
-    config_class, model_class, prefix = "RobertaConfig", "RobertaModel", "roberta."
+class Data2Vec(Bert):
+    name = "data2vec"
+    config_class, model_class, prefix = "Data2VecTextConfig", "Data2VecTextModel", "data2vec_text."
 
-    def positions(self, positions, config):
+    def positions(self, input_ids, positions, config):
         return positions + config.pad_token_id + 1
 
     def most_tokens(self, config):
         return config.max_position_embeddings - config.pad_token_id - 1
 
-FAMILY = Roberta()
+FAMILY = Data2Vec()
 """,
 }
 LINES = {  # file → what stands there, and the one line that comes after it
@@ -60,7 +61,10 @@ LINES = {  # file → what stands there, and the one line that comes after it
         '    "absolute": Entry("connection.training.losses.absolute:absolute_loss", "scored pairs", (0, 1), "the distance"),\n',
     ),
     "connection/reading/formats/__init__.py": ("FORMATS = {\n", '    ".bars": "connection.reading.formats.bar_table",\n'),
-    "connection/encoder/families/__init__.py": ("FAMILIES = {\n", '    "roberta": "connection.encoder.families.roberta",\n'),
+    "connection/encoder/families/__init__.py": (
+        "FAMILIES = {\n",
+        '    "data2vec-text": "connection.encoder.families.data2vec",\n',
+    ),
 }
 
 
@@ -81,34 +85,36 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def roberta(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
-    """A tiny RoBERTa with the vocabulary of the tiny BERT."""
-    folder = tmp_path_factory.mktemp("encoders") / "roberta"
+def data2vec(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
+    """A tiny data2vec, whose positions are RoBERTa's, with the vocabulary of the tiny BERT."""
+    folder = tmp_path_factory.mktemp("encoders") / "data2vec"
     config = json.loads((tiny_encoder / "config.json").read_text(encoding="utf-8"))
     torch.manual_seed(0)
     sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    model = RobertaModel(
-        RobertaConfig(**{name: config[name] for name in sizes}, max_position_embeddings=40, type_vocab_size=1, pad_token_id=0)
+    model = Data2VecTextModel(
+        Data2VecTextConfig(
+            **{name: config[name] for name in sizes}, max_position_embeddings=40, type_vocab_size=1, pad_token_id=0
+        )
     )
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(model.config.to_dict()), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
     shutil.copy(tiny_encoder / "vocab.txt", folder)
     safetensors.torch.save_file(
-        {f"roberta.{name}": weight for name, weight in model.state_dict().items()}, folder / "model.safetensors"
+        {f"data2vec_text.{name}": weight for name, weight in model.state_dict().items()}, folder / "model.safetensors"
     )
     return folder
 
 
 def test_a_loss_a_format_and_a_family_are_one_file_and_one_line_each(
-    project: Path, roberta: Path, pairs_files: dict[str, Path], tmp_path: Path
+    project: Path, data2vec: Path, pairs_files: dict[str, Path], tmp_path: Path
 ) -> None:
     files = {}
     for name, path in pairs_files.items():
         files[name] = tmp_path / f"{name}.bars"
         files[name].write_text(path.read_text(encoding="utf-8").replace(",", "|"), encoding="utf-8")
     flags = [f"--{name}-file={path}" for name, path in files.items()]
-    flags += [f"--encoder={roberta}", "--loss=absolute", f"--output={tmp_path / 'run'}", "--epochs=1", "--max-tokens=40"]
+    flags += [f"--encoder={data2vec}", "--loss=absolute", f"--output={tmp_path / 'run'}", "--epochs=1", "--max-tokens=40"]
     command = project / "bertFineTuningWithConnectionData.py"
     shown = warm.run([command, "--help"], cwd=project).stdout
     assert "{absolute,cosine}" in shown and "absolute: the distance" in " ".join(shown.split())
@@ -128,10 +134,10 @@ def test_a_loss_a_format_and_a_family_are_one_file_and_one_line_each(
 
 
 def their_vectors(folder: Path, sentences: list[str]) -> np.ndarray:
-    """Mean-pooled vectors as transformers computes them, a sentence at a time; RoBERTa counts its positions itself."""
+    """Mean-pooled vectors as transformers computes them, a sentence at a time; it counts its positions itself."""
     from transformers import BertTokenizer
 
-    model, tokenizer = RobertaModel.from_pretrained(folder).eval(), BertTokenizer.from_pretrained(folder)
+    model, tokenizer = Data2VecTextModel.from_pretrained(folder).eval(), BertTokenizer.from_pretrained(folder)
     with torch.no_grad():
         return np.array(
             [

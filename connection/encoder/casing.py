@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Of the pieces with letters of an alphabet that has cases, those with an upper-case one: in uncased vocabularies a few strays,
-# such as <S> and <T> in Chinese ones; in cased ones of the languages of Europe a quarter or more.
-LEAST_UPPER_SHARE = 0.05
+# A vocabulary is judged by shares of its pieces, never by single ones. Of the pieces with letters that have cases, upper-case
+# ones are strays in uncased vocabularies, a quarter or more in cased ones of the languages of Europe. Likewise the pieces with
+# Hangul syllables among those with letters.
+LEAST_SHARE = 0.05
 _MARKS = {("[", "]"), ("<", ">")}  # around the pieces that are not parts of words, such as [CLS], <S> and [unused1]
 
 
@@ -25,15 +26,16 @@ def normalization(vocabulary: Iterable[str]) -> dict[str, bool | None]:
     >>> normalization(["[UNK]", "ᄒ", "##ᅡ", "##ᆫ", "LG"])  # Jamo, as in KR-BERT: syllables must be decomposed
     {'do_lower_case': True, 'strip_accents': None}
     """
-    upper = cased = syllables = jamo = 0
+    upper = cased = syllables = jamo = words = 0
     for piece in vocabulary:
         if (piece[:1], piece[-1:]) in _MARKS:
             continue
+        words += any(map(str.isalpha, piece))
         cased += any(letter.lower() != letter.upper() for letter in piece)
         upper += any(letter != letter.lower() for letter in piece)
         syllables += any("가" <= letter <= "힣" for letter in piece)
         jamo += any("\u1100" <= letter <= "\u11ff" for letter in piece)
     if jamo > syllables:
         return {"do_lower_case": True, "strip_accents": None}
-    lower_case = upper < LEAST_UPPER_SHARE * max(cased, 1)
-    return {"do_lower_case": lower_case, "strip_accents": False if syllables and lower_case else None}
+    lower_case = upper < LEAST_SHARE * max(cased, 1)
+    return {"do_lower_case": lower_case, "strip_accents": False if lower_case and syllables > LEAST_SHARE * words else None}

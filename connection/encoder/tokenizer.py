@@ -142,6 +142,8 @@ def _from_vocabulary(folder: EncoderFolder, named: str, written: dict[str, Any])
         return getattr(transformers, class_name).from_pretrained(folder.bert, local_files_only=True)
     vocabulary = _read_vocabulary(path)
     stated = {name: written[name] for name in _NORMALIZER if name in written}
+    if folder.lower_case is not None:
+        stated["do_lower_case"] = folder.lower_case
     options = stated if "do_lower_case" in stated else normalization(vocabulary) | stated
     tokenizer = getattr(transformers, class_name).from_pretrained(folder.bert, local_files_only=True, **options)
     special = [tokenizer.cls_token, tokenizer.sep_token, tokenizer.unk_token]

@@ -49,7 +49,7 @@ class PairScorer:
         self.encoder, self.batch_size, self.precision = encoder, batch_size, precision
         self.recurring, self.remaining = surveyed.recurring, surveyed.uses.copy()  # remaining: uses in later chunks
         self.cache: dict[str, np.ndarray] = {}
-        self.most_cached = CACHE_BYTES // (4 * encoder.dimension)
+        self.most_cached = CACHE_BYTES // (4 * encoder.embedding_size)
         self.encoded = 0
         self.counts, self.unknown_pairs = TokenCounts(encoder.max_tokens), UnknownPairs()
         self.unknown: set[str] = set()
@@ -76,7 +76,7 @@ class PairScorer:
 
     def _embed(self, sentences: list[str]) -> np.ndarray:
         """Embeddings of distinct sentences, (S, H) float32, from the cache where possible."""
-        embeddings = np.empty((len(sentences), self.encoder.dimension), dtype=np.float32)
+        embeddings = np.empty((len(sentences), self.encoder.embedding_size), dtype=np.float32)
         new = [i for i, sentence in enumerate(sentences) if sentence not in self.cache]
         for i, sentence in enumerate(sentences):
             if sentence in self.cache:

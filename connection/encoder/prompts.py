@@ -1,0 +1,65 @@
+"""Prompts: texts before every sentence, such as "query: ", with which some encoders were trained.
+
+A folder names them in config_sentence_transformers.json, and which of them is the default. A run whose two sides of a pair have
+different prompts saves them under the names sentence1 and sentence2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from connection import UserMistake
+
+SIDES = ("sentence1", "sentence2")
+NONE = "none"  # the value of a constant that drops the folder's default
+
+
+def default_prompt(settings: Mapping[str, Any]) -> str:
+    """The text before every sentence for which no other is asked for; "" for none. settings: from `read_settings`."""
+    return (settings.get("prompts") or {}).get(settings.get("default_prompt_name")) or ""
+
+
+def pair_prompts(settings: Mapping[str, Any], values: tuple[str, str]) -> tuple[str, str]:
+    """The texts before sentence1 and sentence2.
+
+    values: of SENTENCE1_PROMPT and SENTENCE2_PROMPT: "" for the folder's own, "none", the name of a prompt, or a text.
+    Raises UserMistake for a name that the folder does not have.
+
+    >>> e5 = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": None}
+    >>> pair_prompts(e5, ("query", "passage")), pair_prompts(e5, ("", "")), pair_prompts(e5, ("Ask: ", "none"))
+    (('query: ', 'passage: '), ('', ''), ('Ask: ', ''))
+    """
+    prompts = settings.get("prompts") or {}
+    texts = []
+    for side, value in zip(SIDES, values, strict=True):
+        if not value:
+            texts.append(prompts.get(side) or default_prompt(settings))
+        elif value in prompts:
+            texts.append(prompts[value] or "")
+        elif value == NONE:
+            texts.append("")
+        elif re.fullmatch(r"[\w-]+", value):
+            names = ", ".join(f'"{name}"' for name, text in prompts.items() if text) or "none"
+            raise UserMistake(
+                f'{side.upper()}_PROMPT: the encoder has no prompt named "{value}"; its prompts: {names}. A text ends with a '
+                'blank, such as "query: ".'
+            )
+        else:
+            texts.append(value)
+    return texts[0], texts[1]
+
+
+def with_pair_prompts(settings: Mapping[str, Any], texts: tuple[str, str]) -> dict[str, Any]:
+    """The settings of an encoder that was trained with these prompts, from which `pair_prompts` gives them again.
+
+    One text for both sides becomes the default, which every program applies.
+    """
+    if pair_prompts(settings, ("", "")) == texts:
+        return dict(settings)
+    prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if name not in SIDES}
+    if texts[0] != texts[1]:
+        return {**settings, "prompts": prompts | dict(zip(SIDES, texts, strict=True)), "default_prompt_name": None}
+    default = next((name for name, text in prompts.items() if text == texts[0]), "sentence") if texts[0] else None
+    return {**settings, "prompts": prompts | ({default: texts[0]} if default else {}), "default_prompt_name": default}
