@@ -98,16 +98,23 @@ class ConnectionBert(nn.Module):
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, pooling: str = "", max_tokens: int | None = None, quiet: bool = False
+        cls,
+        folder: str | Path,
+        *,
+        pooling: str = "",
+        prompts: tuple[str, str] = ("", ""),
+        max_tokens: int | None = None,
+        quiet: bool = False,
     ) -> ConnectionBert:
         """Load an encoder from a folder: a plain BERT, or one saved by this project or by sentence-transformers.
 
-        pooling: "" takes the folder's, mean for a plain BERT. max_tokens: None takes the folder's; it is lowered to the number
+        pooling: "" takes the folder's, mean for a plain BERT. prompts: before sentence1 and sentence2, as SENTENCE1_PROMPT and
+        SENTENCE2_PROMPT; "" takes the folder's. max_tokens: None takes the folder's; it is lowered to the number
         of BERT's positions. All weights come from the folder, as float32, on the CPU; nothing is downloaded or initialised at
         random. The encoder is in evaluation mode. A missing pooler is left out, since no pooling uses it; unless `quiet`, one
         line says so. Raises UserMistake if the folder lacks a file or does not hold a valid encoder.
         """
-        description = inspect_encoder(folder, pooling)
+        description = inspect_encoder(folder, pooling, prompts)
         config = load_config(description)
         tokenizer = load_tokenizer(description, config)
         bert = load_model(description, config)
@@ -119,7 +126,7 @@ class ConnectionBert(nn.Module):
         if max_tokens is not None and max_tokens < 3:
             raise UserMistake(f"max_tokens is {max_tokens}; it must be at least 3, because [CLS] and [SEP] count.")
         most_tokens = description.family.most_tokens(config)
-        return cls(
+        encoder = cls(
             bert,
             tokenizer,
             pooling=description.pooling or "mean",
@@ -128,7 +135,9 @@ class ConnectionBert(nn.Module):
             lower_case_first=description.lower_case_first,
             settings=description.settings,
             pools_prompt=description.pools_prompt,
-        ).eval()
+        )
+        encoder.pair_prompts = description.pair_prompts
+        return encoder.eval()
 
     @property
     def dimension(self) -> int:

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 # --- encoder ---
 
-# Folder of the encoder to start from: a plain BERT, or what this project or sentence-transformers saved. It holds
-# config.json, vocab.txt (or tokenizer.json) and model.safetensors (or pytorch_model.bin).
+# Folder of the encoder to start from: a plain BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet or ModernBERT,
+# or what this project or sentence-transformers saved. It holds config.json, tokenizer.json (or vocab.txt) and
+# model.safetensors (or pytorch_model.bin). A name such as "klue/bert-base" is also looked for in transformers/bert/.
 ENCODER = "transformers/bert/bert-base-uncased"
 
 # Pooling of token vectors into one sentence vector: mean, cls or max. Empty: the folder's own, mean for a plain BERT.
@@ -51,6 +52,13 @@ POOLING = ""
 # limit, 128 for a plain BERT. The encoder's positions are the upper limit, usually 512. Raise it for paragraphs: time
 # grows with the actual lengths, memory with the square of the longest.
 MAX_TOKENS = 0
+
+# Prompt: a text before every first sentence, for an encoder that was trained with one, such as "query: "; or the name of one
+# in its folder. Empty: the folder's own, usually none. "none": no prompt. Scoring takes the same ones from best/.
+SENTENCE1_PROMPT = ""
+
+# The same for the second sentence.
+SENTENCE2_PROMPT = ""
 
 # --- data ---
 
@@ -179,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
     if settings.TENSORBOARD:
         check_tensorboard()
     adopt_unfinished(settings, TRAINING_DEFAULTS)
-    folder = inspect_encoder(settings.ENCODER, settings.POOLING)
+    folder = inspect_encoder(settings.ENCODER, settings.POOLING, (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT))
     splits = read_splits(
         {"train": settings.TRAIN_FILE, "dev": settings.DEV_FILE, "test": settings.TEST_FILE},
         Layout.of(settings),
@@ -206,7 +214,8 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
-    effective = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens} | splits.detected
+    prompts = dict(zip(("SENTENCE1_PROMPT", "SENTENCE2_PROMPT"), folder.pair_prompts, strict=True))
+    effective = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens, **prompts, **splits.detected}
     description = describe_run(settings.as_json(), effective, TRAINING_DEFAULTS, files)
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Decision.DONE:
@@ -251,12 +260,14 @@ def load(
     from connection.encoder.composition import composition_text
     from connection.encoder.device import move_checked
     from connection.encoder.preview import TokenCounts, UnknownPairs, encoder_text
+    from connection.encoder.prompts import SIDES, prompted, prompts_text
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
     began = time.perf_counter()
     max_tokens = settings.MAX_TOKENS or folder.own_max_tokens
-    encoder = ConnectionBert.load(settings.ENCODER, pooling=settings.POOLING, max_tokens=max_tokens)
+    prompts = (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT)
+    encoder = ConnectionBert.load(settings.ENCODER, pooling=settings.POOLING, prompts=prompts, max_tokens=max_tokens)
     if encoder.max_tokens < settings.MAX_TOKENS:
         print(f"MAX_TOKENS {settings.MAX_TOKENS} is more than the encoder has positions for: {encoder.max_tokens} is used.")
     elif encoder.max_tokens < folder.own_max_tokens and not folder.is_plain:
@@ -264,12 +275,13 @@ def load(
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
     if encoder.pooling != folder.own_pooling:
         print(f"POOLING {encoder.pooling} replaces {folder.own_pooling}, with which this encoder was trained.")
+    if any(encoder.pair_prompts):
+        print(prompts_text(encoder.pair_prompts))
     counts, datasets = {name: TokenCounts(encoder.max_tokens) for name in splits.named()}, {}
     for name, pairs in splits.named().items():
         table, tokenize = pairs.table, partial(counts[name].tokenize, encoder)
-        datasets[name] = ConnectionDataset(
-            table["sentence1"].tolist(), table["sentence2"].tolist(), table["score"].to_numpy(), tokenize
-        )
+        first, second = (prompted(table[side], prompt) for side, prompt in zip(SIDES, encoder.pair_prompts, strict=True))
+        datasets[name] = ConnectionDataset(first, second, table["score"].to_numpy(), tokenize)
     print(counts["train"].text())
     composed = sum(count.composed for count in counts.values())
     if composed:

@@ -21,6 +21,7 @@ from connection.text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from connection.encoder.folder import EncoderFolder
     from connection.reading.layout import Layout
     from connection.reading.rows import PairRows
     from connection.training.calibration import Calibration
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 # Folder of the encoder: best/ of a run, or any encoder that training takes.
 ENCODER = "output/connections/best"
+
+# Prompt: a text before every first sentence, or the name of one in the encoder's folder. Empty: as the encoder was trained.
+# "none": no prompt.
+SENTENCE1_PROMPT = ""
+
+# The same for the second sentence.
+SENTENCE2_PROMPT = ""
 
 # --- pairs ---
 
@@ -103,19 +111,20 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_environment(settings.THREADS)
     from connection.training.calibration import Calibration
 
-    check_encoder(settings.ENCODER)
+    folder = check_encoder(settings)
     calibration = Calibration.load(settings.ENCODER)
     if settings.SENTENCE1.strip() or settings.SENTENCE2.strip() or {"SENTENCE1", "SENTENCE2"} & settings.flagged:
         score_pair(settings, calibration)
         return 0
-    score_file(settings, calibration)
+    score_file(settings, folder, calibration)
     return 0
 
 
-def check_encoder(folder: Path) -> None:
-    """Raise UserMistake unless the folder holds an encoder. If it is the folder of a run, the message names best/."""
+def check_encoder(settings: Settings) -> EncoderFolder:
+    """The folder of ENCODER. Raises UserMistake if it holds no encoder; for the folder of a run, the message names best/."""
     from connection.encoder.folder import inspect_encoder
 
+    folder = settings.ENCODER
     if not folder.exists():
         raise UserMistake(
             f"ENCODER: there is no folder {folder}. Train one first (python bertFineTuningWithConnectionData.py), or name "
@@ -125,7 +134,7 @@ def check_encoder(folder: Path) -> None:
         best = folder / "best"
         hint = f"its encoder is {best}" if best.is_dir() else "it holds no encoder yet"
         raise UserMistake(f"ENCODER: {folder} is the folder of a run; {hint}.")
-    inspect_encoder(folder)
+    return inspect_encoder(folder, prompts=(settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT))
 
 
 def score_pair(settings: Settings, calibration: Calibration | None) -> None:
@@ -141,7 +150,7 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
         print(pair_text(encoder, settings.SENTENCE1, settings.SENTENCE2, calibration, settings.PRECISION))
 
 
-def score_file(settings: Settings, calibration: Calibration | None) -> None:
+def score_file(settings: Settings, folder: EncoderFolder, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears complete or not at all."""
     from connection.disk.claim import claimed
     from connection.reading.formats.workbook_output import check_fits, check_package
@@ -158,7 +167,8 @@ def score_file(settings: Settings, calibration: Calibration | None) -> None:
     rows = PairRows(settings.PAIRS_FILE, layout)
     if layout.score is not None and rows.layout.score is None:
         print(f'{settings.PAIRS_FILE} has no column "{layout.score}" (SCORE_COLUMN): similarities only, no metrics.')
-    surveyed = survey(rows, has_scores=rows.layout.score is not None, for_workbook=is_workbook)
+    has_scores = rows.layout.score is not None
+    surveyed = survey(rows, has_scores=has_scores, prompts=folder.pair_prompts, for_workbook=is_workbook)
     if is_workbook:
         check_fits(surveyed.pairs, len(rows.columns) + 2, surveyed.longest_cell)
     print(f"{counted(surveyed.pairs, 'pair')} from {settings.PAIRS_FILE}\nRead as {', '.join(rows.notes)}.")
@@ -246,12 +256,16 @@ def load(settings: Settings) -> ConnectionBert:
     """The encoder, on its device."""
     from connection.encoder.device import memory_errors_named, move_checked, prepare_device
     from connection.encoder.preview import encoder_text
+    from connection.encoder.prompts import prompts_text
     from ConnectionBert import ConnectionBert
 
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE):
-        encoder = move_checked(ConnectionBert.load(settings.ENCODER), device)
+        prompts = (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT)
+        encoder = move_checked(ConnectionBert.load(settings.ENCODER, prompts=prompts), device)
     print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
+    if any(encoder.pair_prompts):
+        print(prompts_text(encoder.pair_prompts))
     return encoder
 
 

@@ -1,7 +1,8 @@
 """Download an encoder to transformers/bert/:  python downloadBert.py bert-base-uncased
 
-Takes the name of any BERT on the Hugging Face hub (klue/bert-base, BAAI/bge-small-en-v1.5 …; the environment variable
-HF_ENDPOINT names a mirror). all-MiniLM-L6-v2 comes from the Python package index, for networks that cannot reach the hub.
+Takes the name of an encoder on the Hugging Face hub (klue/roberta-base, intfloat/multilingual-e5-small …; the environment
+variable HF_ENDPOINT names a mirror): BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet or ModernBERT.
+all-MiniLM-L6-v2 comes from the Python package index, for networks that cannot reach the hub.
 This is the only file of the project that uses a network. Files are checked against their published checksums before they
 are moved into place, are complete or absent, and are never run as code.
 """
@@ -21,10 +22,14 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from connection import UserMistake
 from connection.script.requirements import check_packages, check_python
+
+if TYPE_CHECKING:
+    from connection.script.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent / "transformers" / "bert"
 BY_HAND = (
@@ -68,10 +73,10 @@ class HubFile:
     is_sha256: bool
 
 
-# The files that are downloaded before the weights: those of a BERT, and those that make it a sentence encoder.
+# The files that are downloaded before the weights: a model's configuration and tokenizer, and what makes it a sentence encoder.
 _SMALL = re.compile(
-    r"(\d_\w+/)?(config|tokenizer|tokenizer_config|special_tokens_map|sentence_bert_config)\.json|(\d_\w+/)?vocab\.txt"
-    r"|modules\.json|config_sentence_transformers\.json"
+    r"(\d_\w+/)?(config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|sentence_[\w-]+_config)\.json"
+    r"|(\d_\w+/)?(vocab|merges)\.txt|modules\.json|config_sentence_transformers\.json|adapter_config\.json"
 )
 
 
@@ -100,7 +105,7 @@ def download(name: str, folder: Path) -> Path:
 
 
 def _download_from_hub(name: str, target: Path, partial: Path) -> Path:
-    """Download small files first: they tell whether this is a supported BERT, before hundreds of megabytes follow."""
+    """Download small files first: they tell whether this can be trained, before hundreds of megabytes follow."""
     from connection.encoder.folder import inspect_encoder
 
     check_packages()
@@ -149,15 +154,19 @@ def _list_hub(name: str) -> tuple[str, dict[str, HubFile]]:
 
 def _weights_of(folder: Path, files: dict[str, HubFile]) -> str:
     """The name of the weight file to download. Raises UserMistake with the reason if the model cannot be trained."""
-    from connection.encoder.diagnosis import WEIGHT_FILES
+    from connection.encoder.diagnosis import WEIGHT_FILES, other_weights
     from connection.encoder.folder import inspect_encoder
+    from connection.encoder.tokenizer import load_tokenizer
+    from connection.encoder.weights import load_config
 
     description = inspect_encoder(folder, without_weights=True)
+    load_tokenizer(description, load_config(description))
     bert = description.bert.relative_to(description.folder)
     for file in WEIGHT_FILES:
         if (bert / file).as_posix() in files:
             return (bert / file).as_posix()
-    raise UserMistake(f"{folder.resolve()} has neither {' nor '.join(WEIGHT_FILES)}: its weights are in another format.")
+    other = other_weights([PurePosixPath(file) for file in files]) or "its weights are in another format"
+    raise UserMistake(f"{folder.resolve()} has neither {' nor '.join(WEIGHT_FILES)}: {other}.")
 
 
 def _fetch_from_hub(name: str, commit: str, file: str, expected: HubFile, folder: Path) -> None:
@@ -266,12 +275,35 @@ def flags_for_training() -> list[str]:
     from connection.encoder.diagnosis import missing_files
     from connection.script.settings import read_settings
 
-    encoder = read_settings(training.__file__, vars(training), KINDS, []).ENCODER
+    settings = read_settings(training.__file__, vars(training), KINDS, [])
+    encoder = settings.ENCODER
     if (encoder / "modules.json").is_file() or not missing_files(encoder):
         return []
+    refuse_other_language(settings)
     print(f"There is no encoder in {encoder}; using {EMBEDDED} instead.", file=sys.stderr)
     download(EMBEDDED, FOLDER)
     return ["--encoder", f"transformers/bert/{EMBEDDED}"]
+
+
+def refuse_other_language(settings: Settings) -> None:
+    """Raise UserMistake if the sentences of TRAIN_FILE are not English, for which the embedded encoder was made."""
+    from itertools import islice
+
+    from connection.encoder import alternatives
+    from connection.reading.layout import Layout
+    from connection.reading.rows import PairRows
+
+    try:
+        first = [f"{row.sentence1} {row.sentence2}" for row in islice(PairRows(settings.TRAIN_FILE, Layout.of(settings)), 500)]
+    except UserMistake:
+        return  # training says it
+    suited = alternatives.suited_to(" ".join(first))
+    if suited != alternatives.ENGLISH:
+        raise UserMistake(
+            f"There is no encoder in {settings.ENCODER}, and {EMBEDDED}, which would be used instead, is for English; "
+            f"{settings.TRAIN_FILE} is in another language. Run {alternatives.download(suited)} and set ENCODER = "
+            f'"{suited}".'
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

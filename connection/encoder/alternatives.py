@@ -34,4 +34,4 @@ def download(encoder: str) -> str:
 
 def listed() -> str:
     """Encoders that work, for a message that knows no language."""
-    return f"{ENGLISH} (English), {KOREAN} (Korean), {MANY} (100 languages)"
+    return f"{ENGLISH} (English, from the Python package index), {KOREAN} (Korean) and {MANY} (100 languages)"

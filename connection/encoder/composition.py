@@ -42,6 +42,8 @@ class Composition:
     @cached_property
     def characters(self) -> frozenset[str]:
         """What is composed: characters of the vocabulary that the tokenizer would see otherwise if they were decomposed."""
+        if self._is_byte_level:
+            return frozenset()
         normalizer = self.tokenizer.normalizer
         normalize: Callable[[str], str] = normalizer.normalize_str if normalizer else str
         alphabet = set[str]().union(*self.tokenizer.get_vocab())
@@ -55,6 +57,12 @@ class Composition:
             and alphabet.issuperset(normalize(letter))
             and normalize(letter) != normalize(decomposed)
         )
+
+    @property
+    def _is_byte_level(self) -> bool:
+        """Whether the pieces are of bytes, each written as some letter: then the vocabulary holds no letters."""
+        steps = (self.tokenizer.normalizer, self.tokenizer.pre_tokenizer)
+        return any(step is not None and b'"ByteLevel"' in step.__getstate__() for step in steps)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from connection import UserMistake
 from connection.disk.json_file import parse_json
@@ -13,7 +13,7 @@ from connection.encoder import alternatives
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 VOCABULARIES = (("vocab.txt",), ("tokenizer.json",), ("vocab.json", "merges.txt"))  # one of these groups of files
-ENCODERS = Path("transformers") / "bert"  # the folder of encoders, in that of the scripts
+ENCODERS = Path(__file__).resolve().parents[2] / "transformers" / "bert"
 
 # Weights in other formats: names → what they are, and the step. The first that fits counts.
 _TRANSFORMERS = "in Python, AutoModel.from_pretrained(…, {}).save_pretrained(…) with a version 4 of transformers writes them"
@@ -21,7 +21,7 @@ _OTHER_WEIGHTS = {
     "*.index.json": "its weights are in several files: in Python, AutoModel.from_pretrained(…).save_pretrained(…, "
     'max_shard_size="50GB") writes one',
     "*.ckpt.index": "its weights are a TensorFlow checkpoint: "
-    "convert them with `transformers-cli convert --model_type bert` of a version 4 of transformers",
+    "in Python, BertModel.from_pretrained(…, from_tf=True).save_pretrained(…) with a version 4 of transformers writes them",
     "*.ckpt*": "its weights are a checkpoint of TensorFlow or Lightning: convert them to pytorch_model.bin",
     "*.h5": f"its weights are TensorFlow's: {_TRANSFORMERS.format('from_tf=True')}",
     "*.msgpack": f"its weights are Flax's: {_TRANSFORMERS.format('from_flax=True')}",
@@ -72,7 +72,8 @@ def refuse_incomplete(folder: Path, bert: Path, *, without_weights: bool = False
     if inside:
         raise UserMistake(f"ENCODER: {folder} is {inside[0]}; its encoder is {inside[1]}.")
     steps = [step for names in missing for step in _steps(bert, names)]
-    hint = " ".join(f"{step[0].upper()}{step[1:]}." for step in steps) or _where_to_get(folder)
+    hint = " ".join(f"{step[0].upper()}{step[1:]}." for step in steps)
+    hint = hint or (f"Encoders that work: {alternatives.listed()}." if without_weights else _where_to_get(folder))
     raise UserMistake(f"ENCODER: {bert} lacks {', '.join(missing)}. {hint}")
 
 
@@ -87,22 +88,22 @@ def refuse_other_content(path: Path) -> None:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         what = _WEB_PAGE
+    if text.startswith((b'{"error', b"entry not found", b"repository not found", b"access to model", b"invalid username")):
+        what = "an error message of the server, not the file itself: download it again from the model's page"
     if path.name in WEIGHT_FILES:
-        what = what or _other_weights(path, start, text)
+        what = what or _other_format(path, start)
     if what:
         raise UserMistake(f"{path} is {what}.")
 
 
-def _other_weights(path: Path, start: bytes, text: bytes) -> str | None:
-    """What a file of weights is instead, by its first bytes."""
+def _other_format(path: Path, start: bytes) -> str | None:
+    """The other one of the two formats of weights, by the first bytes."""
     is_header = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 30
     is_pickle = start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04")
     if path.suffix == ".bin" and is_header and not is_pickle:
         return "a safetensors file: rename it to model.safetensors"
     if path.suffix == ".safetensors" and is_pickle:
         return "a file of PyTorch: rename it to pytorch_model.bin"
-    if text.startswith((b'{"error', b"entry not found", b"not found", b"access to model", b"invalid username")):
-        return "an error message of the server, not the file itself: download it again from the model's page"
     return None
 
 
@@ -124,20 +125,23 @@ def _encoder_inside(folder: Path) -> tuple[str, Path | str] | None:
         return "the folder of a run", folder / "best"
     snapshots = folder / "snapshots" if (folder / "snapshots").is_dir() else folder if folder.name == "snapshots" else None
     if snapshots:
-        names = [path.name for path in sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime) if path.is_dir()]
+        commits = [path.name for path in sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime) if path.is_dir()]
         main = snapshots.parent / "refs" / "main"
         commit = main.read_text(encoding="utf-8").strip() if main.is_file() else ""
-        return ("a folder of the hub's cache", snapshots / (commit if commit in names else names[-1])) if names else None
+        if not commits:
+            return None
+        return "a folder of the hub's cache", snapshots / (commit if commit in commits else commits[-1])
     if (folder / "hub").is_dir() and any((folder / "hub").glob("models--*")):
         folder = folder / "hub"
     cached = [path for path in sorted(folder.glob("models--*")) if (path / "snapshots").is_dir()]
     if cached:
-        shown = ", ".join(str(path) for path in cached[:5])
-        return "the hub's cache", shown if len(cached) == 1 else f"one of {shown}{' …' if len(cached) > 5 else ''}"
-    inside = _encoders_in(folder)
-    if len(inside) == 1:
-        return "a folder around an encoder", folder / inside[0]
-    return ("a folder of encoders", f"one of {', '.join(inside)}") if inside else None
+        paths = [str(inside[1]) for path in cached if (inside := _encoder_inside(path))]
+        shown = ", ".join(paths[:5])
+        return "the hub's cache", shown if len(paths) == 1 else f"one of {shown}{' …' if len(paths) > 5 else ''}"
+    names = _encoders_in(folder)
+    if len(names) == 1:
+        return "a folder around an encoder", folder / names[0]
+    return ("a folder of encoders", f"one of {', '.join(names)}") if names else None
 
 
 def _encoders_in(folder: Path) -> list[str]:
@@ -163,16 +167,15 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _where_to_get(folder: Path) -> str:
-    """For a folder that is not there or holds nothing: encoders that are there, and how to download one."""
-    name = folder.name if folder.parent.exists() else f"{folder.parent.name}/{folder.name}"
-    others = _encoders_in(folder.parent if folder.parent.exists() else folder.parent.parent)
-    there = f"Encoders beside it: {', '.join(others)}. " if others and not folder.exists() else ""
-    wanted = (
-        "" if name in alternatives.listed() else f" If {name} is a model's name on the hub: `python downloadBert.py {name}`."
-    )
+    """For a folder that is not there or holds nothing: the encoders that are there, and how to get one."""
+    others = list(dict.fromkeys([*_encoders_in(ENCODERS), *_encoders_in(folder.parent)]))
+    there = f"Encoders that are there: {', '.join(others)}. " if others else ""
+    parts = folder.as_posix().rpartition("/transformers/bert/")[2] if "/transformers/bert/" in folder.as_posix() else ""
+    name = parts or (folder.name if folder.parent.exists() else f"{folder.parent.name}/{folder.name}")
+    on_the_hub = "" if name == alternatives.ENGLISH else ", if that is its name on the hub"
     return (
-        f"{there}Put the files there by hand, or download an encoder and set ENCODER to it: {alternatives.listed()}, for "
-        f"instance {alternatives.download(alternatives.ENGLISH)}.{wanted}"
+        f"{there}To download it: {alternatives.download(name)}{on_the_hub}; others are {alternatives.listed()}. Or put its "
+        "files there by hand."
     )
 
 
@@ -189,17 +192,25 @@ def _steps(bert: Path, names: str) -> Iterable[str]:
         yield f'"{unfinished[0]}" is an unfinished download: download it again'
     elif WEIGHT_FILES[0] in names:
         inner = [*files, *(path for folder in _folders(bert) for path in sorted(folder.iterdir()) if path.is_file())]
-        for pattern, what in _OTHER_WEIGHTS.items():
-            found = next((path for path in inner if path.match(pattern)), None)
-            if found:
-                yield f"{what} ({found.relative_to(bert)})"
-                return
+        other = other_weights([path.relative_to(bert) for path in inner])
+        if other:
+            yield other
     elif "vocab.txt" in wanted:
         model = next((path.name for path in files if path.suffix in (".model", ".spm")), None)
         if model:
             yield f'its vocabulary is the SentencePiece model "{model}": download tokenizer.json from the model\'s page, too'
         elif (bert / "vocab.json").is_file():
             yield "beside vocab.json there must be merges.txt: download it, or tokenizer.json, from the model's page"
+
+
+def other_weights(files: Iterable[PurePath]) -> str | None:
+    """What weights in another format are among the files of a folder, and what to do; None if there are none."""
+    files = list(files)
+    for pattern, what in _OTHER_WEIGHTS.items():
+        found = next((path for path in files if path.match(pattern)), None)
+        if found is not None:
+            return f"{what} ({found.as_posix()})"
+    return None
 
 
 def _near_name(files: Sequence[Path], wanted: Sequence[str]) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from connection.disk.json_file import read_json
 from connection.encoder.diagnosis import VOCABULARIES, WEIGHT_FILES, refuse_incomplete, refuse_other_content
 from connection.encoder.families import family_of
 from connection.encoder.families.bert import Bert
-from connection.encoder.prompts import default_prompt, pair_prompts
+from connection.encoder.prompts import NONE, default_prompt, pair_prompts
 from connection.encoder.sentence_files import POOLINGS, read_modules, read_settings, transformer_settings
 
 PLAIN_MAX_TOKENS = 128  # the default for a plain model, whose folder does not limit sentences
@@ -31,7 +31,8 @@ class EncoderFolder:
     of a prompt too. normalize: whether embeddings are scaled to length 1. max_tokens: the folder's limit, None if it names
     none. lower_case_first: sentence-transformers' own `do_lower_case`, which lower-cases before the tokenizer. lower_case: the
     tokenizer's, where the folder states it outside of the tokenizer's files. settings: prompts, similarity and the like
-    (`sentence_files.read_settings`). weights: the weight file, None if it is missing.
+    (`sentence_files.read_settings`). pair_prompts: the texts before sentence1 and sentence2. weights: the weight file, None if
+    it is missing.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class EncoderFolder:
     lower_case_first: bool
     lower_case: bool | None
     settings: dict[str, Any]
+    pair_prompts: tuple[str, str]
     weights: Path | None
 
     @property
@@ -73,29 +75,14 @@ class EncoderFolder:
         paths += [self.folder / "modules.json", *sorted(self.folder.glob("*_Pooling/config.json"))]
         return {path.relative_to(self.folder).as_posix(): path for path in paths if path.is_file()}
 
-    def pair_prompts(self, sentence1: str = "", sentence2: str = "") -> tuple[str, str]:
-        """The texts before sentence1 and sentence2, for the values of SENTENCE1_PROMPT and SENTENCE2_PROMPT.
 
-        Raises UserMistake for a name that the folder does not have, and for any prompt where the pooling leaves it out.
-        """
-        prompts = pair_prompts(self.settings, (sentence1, sentence2))
-        if any(prompts):
-            self.check_prompt()
-        return prompts
-
-    def check_prompt(self) -> None:
-        """Raise UserMistake if a prompt cannot be computed as sentence-transformers does."""
-        if not self.pools_prompt:
-            raise UserMistake(
-                f"{self.folder}: its pooling leaves the tokens of a prompt out (include_prompt), which is not supported. Set "
-                'SENTENCE1_PROMPT and SENTENCE2_PROMPT to "none", or choose another encoder.'
-            )
-
-
-def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: bool = False) -> EncoderFolder:
+def inspect_encoder(
+    folder: str | Path, pooling: str = "", prompts: tuple[str, str] = ("", ""), *, without_weights: bool = False
+) -> EncoderFolder:
     """Check that `folder` holds an encoder that `ConnectionBert` can load. Reads no weights.
 
-    pooling: the user's choice; "" means the folder's pooling. without_weights: the weight file may be missing.
+    pooling: the user's choice; "" means the folder's pooling. prompts: the values of SENTENCE1_PROMPT and SENTENCE2_PROMPT; ""
+    means the folder's. without_weights: the weight file may be missing.
     Raises UserMistake for a missing file and for anything that is not supported.
     """
     folder = Path(folder).resolve()
@@ -116,7 +103,13 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
     transformer = transformer_settings(bert)[1]
     lower_case = bool(transformer.get("do_lower_case", False))
     settings = read_settings(folder)
-    found = EncoderFolder(
+    texts = pair_prompts(settings, prompts)
+    if not modules.pools_prompt and any((*texts, default_prompt(settings))):
+        raise UserMistake(
+            f"{folder}: its pooling leaves the tokens of a prompt out (include_prompt), which is not supported. Set "
+            f'SENTENCE1_PROMPT and SENTENCE2_PROMPT to "{NONE}" if there is no default prompt, or choose another encoder.'
+        )
+    return EncoderFolder(
         folder=folder,
         bert=bert,
         family=family,
@@ -129,11 +122,9 @@ def inspect_encoder(folder: str | Path, pooling: str = "", *, without_weights: b
         lower_case_first=lower_case and not modules.model_type,
         lower_case=transformer.get("do_lower_case") if modules.model_type else None,
         settings=settings,
+        pair_prompts=texts,
         weights=weights,
     )
-    if default_prompt(settings):
-        found.check_prompt()
-    return found
 
 
 def _max_tokens(bert: Path, transformer: dict[str, Any]) -> int | None:

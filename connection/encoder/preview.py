@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from connection.encoder import alternatives
+from connection.encoder.prompts import without_prompt
 from connection.text import printable
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ConnectionDataset import ConnectionDataset
 
 
+SAMPLE = 10_000  # characters
 HIGH_UNKNOWN, HIGH_TOKENS_PER_WORD = 0.05, 3.0
 SHOWN_UNKNOWN = 5  # pairs
 UNKNOWN_MEANS = (
@@ -43,6 +46,7 @@ class TokenCounts:
         self.max_tokens = max_tokens
         self.lengths: Counter[int] = Counter()
         self.unknown = self.words = self.cut = self.composed = 0
+        self.sample = ""  # the first text, by which the language is judged
 
     def tokenize(self, encoder: ConnectionBert, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
         """The result of `encoder.tokenize`, counted."""
@@ -58,6 +62,8 @@ class TokenCounts:
 
     def add(self, sentences: Sequence[str], lengths: np.ndarray, unknown: int, cut: int) -> None:
         """Add S sentences. lengths: (S,) the tokens of each before it is cut. unknown, cut: as the attributes, of these S."""
+        if len(self.sample) < SAMPLE:
+            self.sample += "\n".join(sentences)[:SAMPLE]
         values, counts = np.unique(lengths, return_counts=True)
         self.lengths.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         self.words += sum(map(count_words, sentences))
@@ -78,7 +84,7 @@ class TokenCounts:
             f"{self.cut:,} of {total:,} sentences are cut (MAX_TOKENS {self.max_tokens}). "
             f"{per_word:.1f} tokens a word; [UNK]: {100 * share:.1f} % of them."
         )
-        return text + _warning(share, per_word)
+        return text + _warning(share, per_word, self.sample)
 
 
 def count_words(sentence: str) -> int:
@@ -98,13 +104,20 @@ def percentile(values: np.ndarray, counts: np.ndarray, percent: float) -> float:
     return low + (high - low) * (position - math.floor(position))
 
 
-def only_unknown(encoder: ConnectionBert, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def only_unknown(encoder: ConnectionBert, sentences: Sequence[str], ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Whether each of S sentences is nothing but [UNK] tokens, or has no token at all beside [CLS] and [SEP]; (S,) bool.
 
-    ids: (all tokens,). offsets: (S + 1,); sentence s is `ids[offsets[s]:offsets[s + 1]]`, of at least one token.
+    sentences: their texts; prompts do not count. ids: (all tokens,). offsets: (S + 1,); sentence s is
+    `ids[offsets[s]:offsets[s + 1]]`, of at least one token.
     """
     tokenizer = encoder.tokenizer
     known = ~np.isin(ids, [tokenizer.unk_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id])
+    prompts = [prompt for prompt in encoder.pair_prompts if prompt]
+    if prompts:
+        lengths = {prompt: len(encoder.tokenize([prompt])[0][0]) - 1 for prompt in prompts}  # with [CLS]
+        for sentence, start, end in zip(sentences, offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+            leading = max((length for prompt, length in lengths.items() if sentence.startswith(prompt)), default=0)
+            known[start : min(start + leading, end)] = False
     return ~np.logical_or.reduceat(known, offsets[:-1])
 
 
@@ -118,9 +131,10 @@ class UnknownPairs:
     @classmethod
     def of(cls, encoder: ConnectionBert, dataset: ConnectionDataset, lines: Sequence[int]) -> Self:
         """Those of a tokenised set. lines: (n,) the line of each pair."""
-        pairs, unknown = cls(), only_unknown(encoder, dataset.ids, dataset.offsets)
+        pairs, unknown = cls(), only_unknown(encoder, dataset.texts, dataset.ids, dataset.offsets)
         for row in np.flatnonzero(unknown[dataset.sides].any(axis=1)).tolist():
-            pairs.add(lines[row], [dataset.texts[number] for number in dataset.sides[row] if unknown[number]])
+            texts = [dataset.texts[number] for number in dataset.sides[row] if unknown[number]]
+            pairs.add(lines[row], [without_prompt(text, encoder.pair_prompts) for text in texts])
         return pairs
 
     def add(self, line: int, sentences: Sequence[str]) -> None:
@@ -146,14 +160,20 @@ def _short(sentence: str, width: int = 45) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _warning(share: float, per_word: float) -> str:
+def _warning(share: float, per_word: float, sample: str) -> str:
     if share <= HIGH_UNKNOWN and per_word <= HIGH_TOKENS_PER_WORD:
         return ""
     symptom = f"{share:.0%} of the tokens are [UNK]" if share > HIGH_UNKNOWN else f"a word takes {per_word:.1f} tokens"
     return (
         f"\nWarning: {symptom}: this encoder's vocabulary does not fit the language or the words of these sentences. "
-        "Set ENCODER to an encoder of this language for a better result."
+        f"Set ENCODER to an encoder of this language for a better result{_such_as(sample)}."
     )
+
+
+def _such_as(sample: str) -> str:
+    """An encoder for the language of a text, unless it may be English."""
+    encoder = alternatives.suited_to(sample)
+    return "" if encoder == alternatives.ENGLISH else f", such as {encoder} ({alternatives.download(encoder)})"
 
 
 def encoder_name(folder: Path) -> str:

@@ -6,8 +6,9 @@ different prompts saves them under the names sentence1 and sentence2.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from connection import UserMistake
@@ -63,3 +64,32 @@ def with_pair_prompts(settings: Mapping[str, Any], texts: tuple[str, str]) -> di
         return {**settings, "prompts": prompts | dict(zip(SIDES, texts, strict=True)), "default_prompt_name": None}
     default = next((name for name, text in prompts.items() if text == texts[0]), "sentence") if texts[0] else None
     return {**settings, "prompts": prompts | ({default: texts[0]} if default else {}), "default_prompt_name": default}
+
+
+def prompted(sentences: Iterable[str], prompt: str) -> list[str]:
+    """Each sentence with the prompt before it."""
+    return [prompt + sentence for sentence in sentences]
+
+
+def without_prompt(text: str, prompts: Sequence[str]) -> str:
+    """A text that was made by `prompted` from one of the prompts, without it; the longest that fits.
+
+    >>> without_prompt("query: two", ("query: ", ""))
+    'two'
+    """
+    return text.removeprefix(max((prompt for prompt in prompts if text.startswith(prompt)), key=len, default=""))
+
+
+def prompts_text(texts: tuple[str, str]) -> str:
+    """A line that names the prompts.
+
+    >>> prompts_text(("query: ", "query: "))
+    'Before every sentence stands the prompt "query: ".'
+    """
+    if texts[0] == texts[1]:
+        return f"Before every sentence stands the prompt {json.dumps(texts[0], ensure_ascii=False)}."
+    named = [
+        f"before every {side} {f'the prompt {json.dumps(text, ensure_ascii=False)}' if text else 'none'}"
+        for side, text in zip(SIDES, texts, strict=True)
+    ]
+    return f"Prompts: {', '.join(named)}."

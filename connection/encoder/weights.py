@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from connection import UserMistake
+from connection.encoder.families import FAMILIES
 from connection.encoder.folder import EncoderFolder
 from connection.encoder.packed.attention import PACKED
 from connection.script.interruption import Stopped
@@ -30,7 +31,9 @@ def load_config(folder: EncoderFolder) -> PretrainedConfig:
         _make_model(folder, config, pooler=True)
     except Exception as error:  # transformers, huggingface_hub and torch raise different ones
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserMistake(f"{folder.bert / 'config.json'} does not describe a BERT: {reason}. Download it again.") from error
+        raise UserMistake(
+            f"{folder.bert / 'config.json'} does not describe a {folder.family.name}: {reason}. Download it again."
+        ) from error
     return config
 
 
@@ -54,7 +57,7 @@ def weights_bytes(folder: EncoderFolder) -> int:
     if folder.weights.suffix != ".safetensors":
         return sum(4 * weight.numel() for weight in _make_model(folder, load_config(folder), pooler=True).parameters())
     with _named_as_damaged(folder.weights), safetensors.safe_open(folder.weights, framework="pt") as file:
-        kept = folder.family.weight_names(list(file.keys()))
+        kept = weight_names(folder, list(file.keys()))
         return sum(4 * math.prod(file.get_slice(name).get_shape()) for name in kept)
 
 
@@ -65,7 +68,7 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig) -> BertModel:
     """
     assert folder.weights is not None  # only downloadBert.py inspects a folder without weights
     tensors = _read_weights(folder.weights)
-    names = folder.family.weight_names(list(tensors))  # name in the file → name in the model
+    names = weight_names(folder, list(tensors))  # name in the file → name in the model
     sorted_names = sorted(names.values())
     twice = [name for name, next_name in itertools.pairwise(sorted_names) if name == next_name]
     if twice:
@@ -80,6 +83,35 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig) -> BertModel:
     if pooler := getattr(model, "pooler", None):
         pooler.requires_grad_(False)  # saved with the rest, but no pooling uses it, so it never has a gradient
     return model
+
+
+def weight_names(folder: EncoderFolder, names: Sequence[str]) -> dict[str, str]:
+    """The names of the weight file → the names in the model, without heads and buffers.
+
+    What another program put before all of them is left out, such as `module.` or `0.auto_model.`. Raises UserMistake where not
+    all have it, and where the file holds more than one encoder.
+    """
+    stem = f"{folder.family.word_embeddings}.weight"
+    before = {name.removesuffix(stem) for name in names if name == stem or name.endswith(f".{stem}")}
+    if len(before) > 1:
+        raise UserMistake(f"{folder.weights} holds several encoders, whose names begin with {', '.join(sorted(before))}.")
+    outer, own = before.pop() if before else "", folder.family.prefix
+    if f".{outer}".endswith(f".{own}"):  # module.bert. → module.
+        outer = outer.removesuffix(own)
+    other = next((name for name in names if not name.startswith(outer)), None)
+    if other is not None:
+        raise UserMistake(
+            f"{folder.weights}: the names of the encoder's weights begin with {outer}, but not all do, such as {other}. It "
+            "holds more than an encoder, and what the rest computes is not known."
+        )
+    family = next((key for key in FAMILIES if f".{outer}".endswith(f".{key.replace('-', '_')}.")), None)
+    if family is not None:
+        raise UserMistake(
+            f'{folder.weights} holds a model of the type "{family}", by the names of its weights; config.json says '
+            f"{folder.family.name}. The files belong to different models."
+        )
+    inner = folder.family.weight_names([name.removeprefix(outer) for name in names])
+    return {outer + name: own for name, own in inner.items()}
 
 
 @contextlib.contextmanager
@@ -98,11 +130,21 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)  # loads tensors, runs no code
-    if not isinstance(weights, dict) or not all(
-        isinstance(x, Tensor) and x.layout is torch.strided and isinstance(name, str) for name, x in weights.items()
-    ):
-        raise UserMistake(f"{path} does not contain the weights of a BERT by name. Download the file again.")
+    if not _are_weights(weights) and isinstance(weights, dict):  # {"state_dict": …, "epoch": …}
+        inside = [name for name, value in weights.items() if isinstance(value, dict) and value and _are_weights(value)]
+        if len(inside) > 1:
+            raise UserMistake(f"{path} holds several sets of weights: {', '.join(map(str, inside))}. Save one of them alone.")
+        weights = weights[inside[0]] if inside else weights
+    if not _are_weights(weights):
+        raise UserMistake(f"{path} does not contain the weights of an encoder by name. Download the file again.")
     return weights
+
+
+def _are_weights(value: Any) -> bool:
+    """Whether a value is a table of names and tensors."""
+    return isinstance(value, dict) and all(
+        isinstance(x, Tensor) and x.layout is torch.strided and isinstance(name, str) for name, x in value.items()
+    )
 
 
 def _check_weights(folder: EncoderFolder, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -112,7 +154,7 @@ def _check_weights(folder: EncoderFolder, weights: dict[str, Tensor], expected: 
     if missing:
         problem = f"lacks {len(missing)} of {len(expected)} weights, such as {missing[0]}"
     elif unknown:
-        problem = f"has {len(unknown)} weights that are not BERT's, such as {unknown[0]}"
+        problem = f"has {len(unknown)} weights that {folder.family.name} does not have, such as {unknown[0]}"
     elif misshapen:
         name = misshapen[0]
         problem = f"has {name} of shape {tuple(weights[name].shape)} where config.json says {tuple(expected[name].shape)}"

@@ -16,12 +16,14 @@ class Kind:
     """The values that a constant may take.
 
     check: value → what is wrong with it ("must be …"), or None. choices: the permitted texts, if only these are. meanings: an
-    explanation of each choice for `--help`.
+    explanation of each choice for `--help`. also_in: a folder beside the script, in which a relative path that does not exist
+    is looked for as well.
     """
 
     type: type
     check: Callable[[Any], str | None] = lambda value: None
     is_path: bool = False
+    also_in: str = ""
     is_column: bool = False
     choices: Collection[str] = ()
     meanings: Callable[[], Mapping[str, str]] = dict

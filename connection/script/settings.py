@@ -153,10 +153,11 @@ def _shortest_number(value: float) -> float | int:
     return int(value) if value.is_integer() else value
 
 
-def _checked(kind: Kind, value: Any, folder: Path, where: str) -> Any:
+def _checked(kind: Kind, value: Any, folder: Path, script: Path, where: str) -> Any:
     """The value as the run uses it. Raises `UserMistake` for a value of the wrong type or out of its range.
 
-    folder: the folder that a relative path starts from. where: the constant or flag, for the message.
+    folder: the folder that a relative path starts from. script: the script's folder. where: the constant or flag, for the
+    message.
     """
     if kind.type is tuple and type(value) is list:
         value = tuple(value)
@@ -174,7 +175,11 @@ def _checked(kind: Kind, value: Any, folder: Path, where: str) -> Any:
     if kind.is_column:
         return int(value) if is_number(value) else value
     if kind.is_path:
-        return _absolute(value, folder, where) if value else None
+        path = _absolute(value, folder, where) if value else None
+        if kind.also_in and path and not path.exists() and not Path(value).is_absolute():
+            other = _absolute(f"{kind.also_in}/{value}", script, where)
+            return other if other.exists() else path
+        return path
     return value
 
 
@@ -218,5 +223,6 @@ def read_settings(
         flagged = name in overrides
         value = _from_text(name, kinds[name], getattr(overrides, name)) if flagged else values[name]
         where = flag_of(name) if flagged else f"{name} (at the top of {script.name})"
-        setattr(settings, name, _checked(kinds[name], value, Path.cwd() if flagged else script.parent, where))
+        folder = Path.cwd() if flagged else script.parent
+        setattr(settings, name, _checked(kinds[name], value, folder, script.parent, where))
     return settings

@@ -56,13 +56,15 @@ class PairScorer:
 
     def __call__(self, rows: Sequence[PairRow]) -> np.ndarray:
         """The cosine similarity of each pair, (n,) float64. Raises UserMistake if an embedding is not finite."""
-        sentences = [sentence for row in rows for sentence in (row.sentence1, row.sentence2)]  # 2n
+        first, second = self.encoder.pair_prompts
+        sentences = [sentence for row in rows for sentence in (first + row.sentence1, second + row.sentence2)]  # 2n
         number = {sentence: i for i, sentence in enumerate(dict.fromkeys(sentences))}
         embeddings = self._embed(list(number))  # (S, H)
         sides = embeddings[[number[sentence] for sentence in sentences]].reshape(len(rows), 2, -1).astype(np.float64)
         self._update_cache(sentences, number, embeddings)
         for row in rows if self.unknown else ():
-            self.unknown_pairs.add(row.line, [side for side in (row.sentence1, row.sentence2) if side in self.unknown])
+            sides_of_row = ((first, row.sentence1), (second, row.sentence2))
+            self.unknown_pairs.add(row.line, [side for prompt, side in sides_of_row if prompt + side in self.unknown])
         lengths = np.linalg.norm(sides, axis=2)  # (n, 2)
         similarities = np.einsum("nh,nh->n", sides[:, 0], sides[:, 1]) / np.maximum(lengths.prod(axis=1), 1e-12)
         similarities = settle_ties(similarities, np.array([row.sentence1 == row.sentence2 for row in rows]))
@@ -89,7 +91,7 @@ class PairScorer:
 
     def _encode(self, sentences: list[str]) -> np.ndarray:
         tokens, _ = self.counts.tokenize(self.encoder, sentences)
-        are_unknown = only_unknown(self.encoder, np.concatenate(tokens), np.cumsum([0, *map(len, tokens)]))
+        are_unknown = only_unknown(self.encoder, sentences, np.concatenate(tokens), np.cumsum([0, *map(len, tokens)]))
         self.unknown = {sentence for sentence in self.unknown if sentence in self.cache}
         self.unknown.update(itertools.compress(sentences, are_unknown))
         return self.encoder.encode_tokens(tokens, self.batch_size)

@@ -30,14 +30,20 @@ class Survey:
     longest_cell: int = 0
 
 
-def survey(rows: Iterable[PairRow], *, has_scores: bool, for_workbook: bool = False) -> Survey:
-    """Read every row once. Raises UserMistake for invalid rows, as `PairRows` does. for_workbook: measure the cells."""
+def survey(
+    rows: Iterable[PairRow], *, has_scores: bool, prompts: tuple[str, str] = ("", ""), for_workbook: bool = False
+) -> Survey:
+    """Read every row once. Raises UserMistake for invalid rows, as `PairRows` does.
+
+    prompts: before sentence1 and sentence2; with one, a sentence is another. for_workbook: measure the cells.
+    """
+    first, second = prompts
     scores, hashes = array("d"), array("q")
     longest_cell = 0
     for row in rows:
         if for_workbook:
             longest_cell = max(longest_cell, *map(cell_length, row.cells))
-        hashes.extend((hash(row.sentence1), hash(row.sentence2)))
+        hashes.extend((hash(first + row.sentence1), hash(second + row.sentence2)))
         if has_scores:
             scores.append(row.score)
     values, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)

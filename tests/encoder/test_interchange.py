@@ -183,10 +183,6 @@ REFUSED: dict[str, tuple[Callable[[Save], object], str]] = {
     "Dense": (lambda save: save(modules.Dense(32, 8)), "Transformer, Pooling, Dense"),
     "two poolings": (lambda save: save(pooling=("cls", "mean")), r"cls \+ mean"),
     "mean_sqrt_len": (lambda save: save(pooling="mean_sqrt_len_tokens"), "mean_sqrt_len"),
-    "a default prompt": (
-        lambda save: save(prompts={"asked": "query: "}, default_prompt_name="asked"),
-        "prompt 'query: '",
-    ),
     "no BERT": (lambda save: change_json(save() / "config.json", model_type="t5"), 'model type is "t5"'),
     "a decoder": (lambda save: change_json(save() / "config.json", is_decoder=True), "decoder"),
     "another task": (

@@ -53,7 +53,7 @@ def test_a_sentence_is_unknown_if_no_token_that_is_kept_is_known(tiny_encoder: P
     sentences = ["ж", "ж ж cat", "\u0301", "cat ж", "cat", "ж 犬"]
     tokens, _ = encoder.tokenize(sentences)
     offsets = np.cumsum([0, *map(len, tokens)])
-    assert only_unknown(encoder, np.concatenate(tokens), offsets).tolist() == [True, True, True, False, False, True]
+    assert only_unknown(encoder, sentences, np.concatenate(tokens), offsets).tolist() == [True, True, True, False, False, True]
 
 
 def test_pairs_with_an_unknown_sentence_are_counted_and_the_first_are_named(tiny_encoder: Path) -> None:
