@@ -31,6 +31,7 @@ HARMLESS = {  # may change when a run is resumed
     "START_OVER",
 }
 BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by the contents of the files, not by their paths
+BY_EFFECT = {"SENTENCE1_PROMPT", "SENTENCE2_PROMPT"}  # compared by the text that they came to: a name and its text are the same
 # The defaults of the version that wrote format 1.
 DEFAULTS_OF_FORMAT_1 = {
     "POOLING": "",
@@ -100,7 +101,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The constants and files that differ, one text each; empty if both describe the same run."""
     changes = []
     for name in sorted(before["constants"].keys() | now["constants"].keys()):
-        if name in BY_CONTENT or name in HARMLESS or _is_default_in_both(name, before, now):
+        if name in BY_CONTENT or name in HARMLESS or (name not in BY_EFFECT and _is_default_in_both(name, before, now)):
             continue
         old, new = _effective(name, before, now), _effective(name, now, now)
         if old != new:
@@ -115,6 +116,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _effective(name: str, record: Mapping[str, Any], now: Mapping[str, Any]) -> Any:
     """The value that a run used for a constant. If it was automatic and not recorded, the value that would be used now."""
+    if name in BY_EFFECT:
+        return record["effective"].get(name, "")
     value = _recorded(name, record, now)
     if value in ("", 0) and type(value) is not bool:
         return record["effective"].get(name, now["effective"].get(name, value))

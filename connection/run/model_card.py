@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from connection.encoder.preview import encoder_name
+from connection.encoder.preview import encoder_name, encoder_text
+from connection.encoder.prompts import prompts_text
 from connection.training.bootstrap import with_interval
+
+if TYPE_CHECKING:
+    from ConnectionBert import ConnectionBert
 
 _TRAINING = "LOSS EPOCHS BATCH_SIZE LEARNING_RATE WARMUP WEIGHT_DECAY MAX_GRADIENT_NORM PRECISION SEED".split()
 _CARD = """---
@@ -19,10 +24,10 @@ tags:
 - feature-extraction
 ---
 
-# {encoder}, fine-tuned on sentence pairs
+# {name}, fine-tuned on sentence pairs
 
-A sentence encoder: BERT with {model}. It was fine-tuned from `{encoder}` so that the cosine similarity of two sentences follows
-scores from {low:g} to {high:g}.
+A sentence encoder: {family} with {model}. It was fine-tuned from `{name}` so that the cosine similarity of two sentences
+follows scores from {low:g} to {high:g}.
 
 ## Figures
 
@@ -59,7 +64,7 @@ model = SentenceTransformer("best")
 embeddings = model.encode(["A kitten is asleep.", "The small cat sleeps."])
 print(model.similarity(embeddings[0], embeddings[1]))
 ```
-
+{prompts}
 Score a file, or one pair:
 
 ```
@@ -72,19 +77,30 @@ _CALIBRATION = """
 """
 
 
-def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str, Any], *, calibrated: bool) -> str:
+_PROMPTS = """
+It was trained with prompts: {texts} Pass them to `encode`: `prompt={first}` here, `prompt_name="sentence1"` in
+sentence-transformers.
+"""
+_ONE_PROMPT = """
+{texts} Both programs put it there by themselves.
+"""
+
+
+def model_card(encoder: ConnectionBert, description: Mapping[str, Any], summary: Mapping[str, Any], *, calibrated: bool) -> str:
     """The text of best/README.md.
 
-    model: layers, size and pooling as text, from `preview.encoder_text`. description: the contents of settings.json.
-    summary: the contents of summary.json. calibrated: whether best/ has a calibration.
+    encoder: that of best/. description: the contents of settings.json. summary: the contents of summary.json. calibrated:
+    whether best/ has a calibration.
     """
     constants, versions = description["constants"], description["versions"]
     low, high = constants["SCORE_RANGE"]
     best_step = summary["best_step"]
     files = [_name(constants[name]) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE") if constants[name]]
     return _CARD.format(
-        encoder=encoder_name(Path(constants["ENCODER"])),
-        model=model,
+        name=encoder_name(Path(constants["ENCODER"])),
+        family=encoder.family.name,
+        model=encoder_text(encoder),
+        prompts=_prompts(encoder.pair_prompts),
         low=low,
         high=high,
         figures="\n".join(_figures(name, summary) for name in ("dev", "test") if summary["after"][name]),
@@ -97,6 +113,15 @@ def model_card(model: str, description: Mapping[str, Any], summary: Mapping[str,
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
         calibration=_CALIBRATION.format(low=low, high=high) if calibrated else "",
     )
+
+
+def _prompts(texts: tuple[str, str]) -> str:
+    if not any(texts):
+        return ""
+    if texts[0] == texts[1]:
+        return _ONE_PROMPT.format(texts=prompts_text(texts))
+    first = json.dumps(texts[0], ensure_ascii=False)
+    return _PROMPTS.format(texts=prompts_text(texts).removeprefix("Prompts: "), first=first)
 
 
 def _name(path: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from connection.encoder.preview import encoder_text
 from connection.run.model_card import model_card
 from connection.run.predictions import prediction_rows
 from connection.run.report import write_report
@@ -33,7 +32,7 @@ def write_result(
     fitted = calibration.Calibration.fit(after["dev"].similarities, scores, job.settings.SCORE_RANGE)
     if fitted:
         run.write_json(f"best/{calibration.FILE}", fitted.as_json())
-    card = model_card(encoder_text(best), run.description, summary, calibrated=fitted is not None)
+    card = model_card(best, run.description, summary, calibrated=fitted is not None)
     run.write_text("best/README.md", card)
     write_report(run.folder, summary)
     run.write_json("summary.json", summary)

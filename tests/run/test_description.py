@@ -15,6 +15,7 @@ from connection.disk.files import sha256
 from connection.run import description as described
 from connection.run.description import (
     BY_CONTENT,
+    BY_EFFECT,
     HARMLESS,
     differences,
     fingerprints,
@@ -35,6 +36,7 @@ def make_now(**changes: object) -> dict:
     """A description of today with the files of the kept one."""
     constants = shipped().as_json() | changes
     effective = {"POOLING": "mean", "MAX_TOKENS": 256, "ENCODING": "utf-8", "SEPARATOR": ",", "DECIMAL": ".", "SHEET": ""}
+    effective |= {name: changes.get(name, "") for name in BY_EFFECT}
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     return {"constants": constants, "effective": effective, "defaults": TRAINING_DEFAULTS, "sha256": kept["sha256"]}
 
