@@ -68,6 +68,8 @@ def refuse_incomplete(folder: Path, bert: Path, *, without_weights: bool = False
         raise UserMistake(f"ENCODER: {folder} does not exist; an encoder needs {', '.join(missing)}. {_where_to_get(folder)}")
     if folder.is_file():
         raise UserMistake(f"ENCODER is the file {folder}; give the folder that holds config.json, vocab.txt and the weights.")
+    if not bert.is_dir():
+        raise UserMistake(f"ENCODER: {folder / 'modules.json'} names the folder {bert}, which is not there. Download it again.")
     inside = _encoder_inside(folder)
     if inside:
         raise UserMistake(f"ENCODER: {folder} is {inside[0]}; its encoder is {inside[1]}.")

@@ -110,7 +110,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(prompts, dict) or not all(isinstance(text, (str, type(None))) for text in prompts.values()):
         raise UserMistake(f'{path}: "prompts" is not a table of names and texts.')
     default, dimension = settings.get("default_prompt_name"), settings.get("truncate_dim")
-    if default is not None and default not in prompts:
+    if default is not None and (not isinstance(default, str) or default not in prompts):
         raise UserMistake(f'{path}: "default_prompt_name" is {default!r}, which is not among its prompts.')
     if dimension is not None and (type(dimension) is not int or dimension < 1):
         raise UserMistake(f'{path}: "truncate_dim" is {dimension!r}; a whole number from 1 is expected.')

@@ -5,6 +5,7 @@ The tokens are those of the makers' own code. A vocabulary that needs code of it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +42,7 @@ _CLASSES = {
     "vocab.json": {"RobertaTokenizer": "RobertaTokenizer"},
 }
 _NO_CLASS = ("", "PreTrainedTokenizer", "TokenizersBackend")  # the family's is meant
+_PROBE = "a ж 犬 가 \U0001f9ea \ue000"  # hardly any vocabulary has all of these
 _SPECIAL = ("bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token", "unk_token")
 
 
@@ -55,9 +57,12 @@ def load_tokenizer(folder: EncoderFolder, config: PretrainedConfig) -> Tokenizer
             _lower_case_first(tokenizer.backend_tokenizer)
         pieces = tokenizer.get_vocab()
         special = tokenizer.backend_tokenizer.num_special_tokens_to_add(False)
+        tokenizer.backend_tokenizer.encode(_PROBE)  # fails now rather than at some sentence
     except UserMistake:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of tokenizers' Rust code
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserMistake(f"{folder.bert}: its vocabulary cannot be read ({reason}). Download its files again.") from error
     if not special or tokenizer.cls_token not in pieces or tokenizer.sep_token not in pieces:
@@ -102,8 +107,19 @@ def _as_it_stands(folder: EncoderFolder, written: dict[str, Any]) -> Tokenizer:
             setattr(backend.normalizer, field, value)
     if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel) and "add_prefix_space" in written:
         backend.pre_tokenizer.add_prefix_space = bool(written["add_prefix_space"])
+    _check_template(backend)
     _name_special_tokens(tokenizer, folder.config)
     return tokenizer
+
+
+def _check_template(backend: tokenizers.Tokenizer) -> None:
+    """Raise ValueError for a post-processor with a token that it does not define, at which tokenizers' Rust code panics."""
+    state = json.loads(backend.post_processor.__getstate__()) if backend.post_processor else {}
+    for part in state.get("processors", [state]):
+        used = {piece["SpecialToken"]["id"] for piece in part.get("single", []) if "SpecialToken" in piece}
+        undefined = used - part.get("special_tokens", {}).keys()
+        if undefined:
+            raise ValueError(f"its post-processor does not define {undefined.pop()}")
 
 
 def _name_special_tokens(tokenizer: Tokenizer, config: Mapping[str, Any]) -> None:

@@ -265,6 +265,13 @@ def test_the_layout_of_the_first_sentence_transformers_is_loaded(folder: Path, t
     assert (ConnectionBert.load(tmp_path / "new").encode(SENTENCES) == vectors).all()
 
 
+def test_modules_in_a_folder_that_is_not_there_are_named(tiny_encoder: Path, tmp_path: Path) -> None:
+    ConnectionBert.load(tiny_encoder).save(tmp_path / "saved")
+    path = tmp_path / "saved" / "modules.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"path": ""', '"path": "0_Transformer"'), encoding="utf-8")
+    assert "0_Transformer, which is not there" in refusal(tmp_path / "saved")
+
+
 def test_the_longest_sentence_is_read_by_its_older_names_too(folder: Path) -> None:
     write(folder, "sentence_roberta_config.json", {"max_seq_length": 11})
     description = inspect_encoder(folder)

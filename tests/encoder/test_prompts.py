@@ -66,6 +66,7 @@ def test_settings_of_a_folder_are_kept(tiny_encoder: Path, tmp_path: Path) -> No
         ({"prompts": ["query: "]}, '"prompts" is not a table of names and texts'),
         ({"prompts": {"query": 3}}, '"prompts" is not a table'),
         ({"default_prompt_name": "query"}, "'query', which is not among its prompts"),
+        ({"default_prompt_name": {"a": 1}}, "{'a': 1}, which is not among its prompts"),
         ({"truncate_dim": 0}, '"truncate_dim" is 0; a whole number from 1 is expected'),
     ],
 )

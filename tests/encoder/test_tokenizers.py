@@ -188,6 +188,19 @@ def test_a_tokenizer_that_adds_no_special_tokens_is_refused(tmp_path: Path) -> N
     assert "its tokenizer puts no tokens before and after a sentence" in refusal(folder)
 
 
+def test_what_would_fail_at_the_first_sentence_fails_at_once_and_by_name(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """Found by the fuzz: a template with a token that it does not define, and an unknown token that is no piece."""
+    folder = families.TINY["roberta, WordPiece"].make(tmp_path / "roberta")
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    undefined = {**content, "post_processor": {**content["post_processor"], "special_tokens": {}}}
+    unknown = {**content, "model": {**content["model"], "unk_token": "[nothing]"}}
+    for damaged, message in ((undefined, r"its post-processor does not define \["), (unknown, "Missing .* token from")):
+        (folder / "tokenizer.json").write_text(json.dumps(damaged), encoding="utf-8")
+        with pytest.raises(UserMistake, match=f"its vocabulary cannot be read .*{message}"):
+            load(folder)
+    assert "panicked" not in capfd.readouterr().err
+
+
 def test_special_tokens_that_only_tokenizer_json_names_are_found(tmp_path: Path) -> None:
     folder = families.TINY["xlm-roberta, Unigram"].make(tmp_path / "xlm")
     (folder / "tokenizer_config.json").unlink()
