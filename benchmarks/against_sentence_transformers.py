@@ -6,7 +6,8 @@
 
 Each row alternates between the two (ours, theirs, ours, theirs …) and gives the medians and the median of the ratios.
 Each training runs in its own process: ours is the training script itself, theirs SentenceTransformerTrainer with
-CosineSimilarityLoss; the first steps are not counted. bert-base has its shape but random weights.
+CosineSimilarityLoss; the first steps are not counted. bert-base, klue/roberta-base and multilingual-e5-small have their shapes
+but random weights, and the tokens of all-MiniLM-L6-v2.
 Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2 (downloadBert.py). Writes benchmarks/results/. About 20 minutes
 on two cores.
 """
@@ -32,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 MINILM = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
 STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
 UNCOUNTED_STEPS = 4
-ROWS = ("start", "training", "bert-base", "encode", "evaluation")
+ROWS = ("start", "training", "bert-base", "roberta-base", "e5-small", "encode", "evaluation")
 
 
 # --------------------------------------------------------------------------------------- training, in a process of its own
@@ -280,16 +281,31 @@ def compare_use(times: int, only: list[str]) -> Iterator[dict]:
         yield row("one evaluation MiniLM-L6, the dev pairs", "pairs a second", pairs)
 
 
-def write_bert_base(folder: Path) -> Path:
-    """Write a model of bert-base-uncased's shape with random weights. Its vocabulary is also that of all-MiniLM-L6-v2."""
+# The name of a shape → transformers' model, what differs from its default configuration, parameters in the layers.
+SHAPES = {
+    "bert-base": ("BertModel", {}, 85.05e6),
+    "roberta-base": (
+        "RobertaModel",
+        {"vocab_size": 32_000, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "pad_token_id": 0},
+        85.05e6,
+    ),
+    "e5-small": ("BertModel", {"vocab_size": 250_037, "hidden_size": 384, "intermediate_size": 1536}, 21.3e6),
+}
+
+
+def write_shape(name: str, folder: Path) -> Path:
+    """Write a model of this shape with random weights, and the vocabulary of all-MiniLM-L6-v2."""
     import shutil
 
     import torch
-    from transformers import BertConfig, BertModel
+    import transformers
 
+    model_class, changes, _ = SHAPES[name]
     torch.manual_seed(0)
-    BertModel(BertConfig()).save_pretrained(folder)
+    model = getattr(transformers, model_class)
+    model(model.config_class(**changes)).save_pretrained(folder)
     shutil.copy(MINILM / "vocab.txt", folder)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
     return folder
 
 
@@ -312,10 +328,11 @@ def main() -> None:
     if "training" in options.only:
         for batch_size, steps in ((16, 40), (32, 25)):
             rows += compare_training("MiniLM-L6", MINILM, 10.65e6, batch_size, steps, options.alternations)
-    if "bert-base" in options.only:
-        with tempfile.TemporaryDirectory() as folder:
-            encoder = write_bert_base(Path(folder))
-            rows += compare_training("bert-base's shape", encoder, 85.05e6, 16, 12, options.alternations)
+    for name, (_, _, parameters) in SHAPES.items():
+        if name in options.only:
+            with tempfile.TemporaryDirectory() as folder:
+                encoder = write_shape(name, Path(folder))
+                rows += compare_training(f"{name}'s shape", encoder, parameters, 16, 12, options.alternations)
     rows += compare_use(options.alternations, options.only)
     path = ROOT / "benchmarks" / "results" / "against_sentence_transformers.json"
     path.parent.mkdir(exist_ok=True)

@@ -22,6 +22,8 @@ RESUME = ("tests/training/test_resume.py",)
 TRAINING = ("tests/test_training.py",)
 LAYER = ("tests/encoder/test_packed_layer.py",)
 SCORING = ("tests/use",)
+FAMILIES = ("tests/encoder/test_families.py",)
+TOKENIZERS = ("tests/encoder/test_tokenizers.py",)
 STARTS = ("tests/run/test_run.py", "tests/run/test_description.py")
 
 
@@ -216,6 +218,63 @@ MUTATIONS = [
         "return torch.cat([self.rows, self.rest])",
         LAYER,
     ),
+    # --- families, tokenizers, folders of encoders
+    Mutation(
+        "encoder: positions of RoBERTa one too low",
+        "connection/encoder/families/roberta.py",
+        "positions + (padding + 1) - before",
+        "positions + padding - before",
+        FAMILIES,
+    ),
+    Mutation(
+        "encoder: the bias by distance is not trained",
+        "connection/encoder/packed/layer.py",
+        "+= group.by_head(d_scores).sum(0)",
+        "+= 0 * group.by_head(d_scores).sum(0)",
+        FAMILIES,
+    ),
+    Mutation(
+        "encoder: narrow embeddings projected wrongly",
+        "connection/encoder/families/electra.py",
+        "embedded if projection is None else projection(embedded)",
+        "embedded if projection is None else projection(embedded) * 1.001",
+        FAMILIES,
+    ),
+    Mutation(
+        "encoder: one upper-case piece makes a vocabulary cased",
+        "connection/encoder/casing.py",
+        "lower_case = upper < LEAST_SHARE * max(cased, 1)",
+        "lower_case = not upper",
+        TOKENIZERS,
+    ),
+    Mutation(
+        "encoder: a class of its own is read as BERT's",
+        "connection/encoder/tokenizer.py",
+        "_CLASSES[file].get(named)",
+        '_CLASSES[file].get(named, "BertTokenizer")',
+        TOKENIZERS,
+    ),
+    Mutation(
+        "encoder: bytes taken for letters",
+        "connection/encoder/composition.py",
+        "if self._is_byte_level:",
+        "if False:",
+        TOKENIZERS,
+    ),
+    Mutation(
+        "encoder: names with another beginning are left out",
+        "connection/encoder/weights.py",
+        "    if other is not None:",
+        "    if False:",
+        ("tests/encoder/test_diagnosis.py",),
+    ),
+    Mutation(
+        "encoder: the prompt of one side for both",
+        "bertFineTuningWithConnectionData.py",
+        "zip(SIDES, encoder.pair_prompts, strict=True)",
+        "zip(SIDES, encoder.pair_prompts[:1] * 2, strict=True)",
+        ("tests/encoder/test_prompts.py",),
+    ),
     # --- data
     Mutation(
         "scores not scaled",
@@ -299,8 +358,8 @@ MUTATIONS = [
     Mutation(
         "another default sets a finished run aside",
         "connection/run/description.py",
-        "name in HARMLESS or _is_default_in_both(name, before, now):\n            continue\n        old, new",
-        "name in HARMLESS:\n            continue\n        old, new",
+        " or (name not in BY_EFFECT and _is_default_in_both(name, before, now)):\n            continue\n        old, new",
+        ":\n            continue\n        old, new",
         STARTS,
     ),
     Mutation(

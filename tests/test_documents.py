@@ -45,7 +45,8 @@ KORSTS = "genre\tfilename\tyear\tid\tscore\tsentence1\tsentence2\n" + "".join(
 READERS_FILES = {"pairs.csv": OWN_FILE} | {f"sts-{name}.tsv": KORSTS for name in ("train", "dev", "test")}
 
 FOLDERS = ("connection", "data", "docs")
-PUBLISHED = {"bert-base-uncased", "klue/bert-base"}  # names on the model hub that our documents may tell people to fetch
+# Names on the model hub that our documents may tell people to fetch.
+PUBLISHED = {"bert-base-uncased", "klue/bert-base", "klue/roberta-base", "intfloat/multilingual-e5-small"}
 
 
 @dataclass(frozen=True)

@@ -80,12 +80,12 @@ def change_json(data: bytes, choose: random.Random) -> bytes:
             del container[key]
         elif action < 0.35 and isinstance(container, dict):
             container[choose.choice([*container, "is_decoder", "add_prefix_space", "do_lower_case", "model_type"])] = (
-                choose.choice(ODD)
+                copy.deepcopy(choose.choice(ODD))
             )
         elif action < 0.45:
             container[key] = copy.deepcopy(choose.choice(places)[0])
         else:
-            container[key] = choose.choice(ODD)
+            container[key] = copy.deepcopy(choose.choice(ODD))
     return json.dumps(value, ensure_ascii=choose.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
