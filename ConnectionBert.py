@@ -25,11 +25,15 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from connection import UserMistake
 from connection.disk import durable
 from connection.disk.safetensors_file import safetensors_chunks
+from connection.encoder.ahead import on_device
 from connection.encoder.batches import parts, runs_by_length, without_surrogates
 from connection.encoder.composition import Composition
 from connection.encoder.families import family_of
 from connection.encoder.folder import inspect_encoder
-from connection.encoder.packed.forward import packed_states, row_count, runs_by_hand
+from connection.encoder.packed.blocks import Blocks
+from connection.encoder.packed.composed import composed_states
+from connection.encoder.packed.forward import is_plain, packed_states, row_count, runs_by_hand
+from connection.encoder.packed.pooling import pool, pool_blocks
 from connection.encoder.packed.trained_rows import TrainedRows
 from connection.encoder.prompts import default_prompt, pair_prompts, with_pair_prompts
 from connection.encoder.sentence_files import write_sentence_files
@@ -41,25 +45,8 @@ if TYPE_CHECKING:
     from transformers import BertModel
 
 # Tokens that `encode` computes at once. On the CPU about one cache full; most batches then have one shape.
-TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 16_384
-
-
-def pool(states: Tensor, groups: list[tuple[int, int]], pooling: str) -> Tensor:
-    """Token states (T, H) of packed sentences → one vector per sentence (N, H), in packed order.
-
-    pooling: "mean" of all tokens, including [CLS] and [SEP]; "cls", the last hidden state of [CLS] (not BERT's pooler);
-    "max" of each dimension. Reimers and Gurevych, 2019, section 3.
-    """
-    pooled = []
-    for part, (length, count) in zip(states.split([length * count for length, count in groups]), groups, strict=True):
-        tokens = part.unflatten(0, (count, length))  # (count, length, H)
-        if pooling == "mean":
-            pooled.append(tokens.mean(dim=1))
-        elif pooling == "cls":
-            pooled.append(tokens[:, 0])
-        else:
-            pooled.append(tokens.max(dim=1).values)
-    return torch.cat(pooled)
+TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 32_768
+MOST_SENTENCES = 4096  # the default for the number of sentences at once
 
 
 class ConnectionBert(nn.Module):
@@ -201,10 +188,17 @@ class ConnectionBert(nn.Module):
         if self.runs_by_hand:
             embedded = self.family.embed(self.bert, batch.input_ids, positions)  # (T, E)
             states = packed_states(self.family, self.bert, embedded, batch.groups)  # (T, H)
+            pooled = pool(states, batch.groups, self.pooling)  # (N, H)
         else:
-            states = self.family.states(self.bert, batch.input_ids, positions, batch.groups)  # (T, H)
-        states = states.to(torch.promote_types(states.dtype, torch.float32))  # under autocast they are bfloat16
-        embeddings = pool(states, batch.groups, self.pooling)[batch.order]  # (N, H)
+            blocks = batch.blocks or Blocks(batch.groups, self.device)
+            if self.is_composed:
+                embedded = self.family.embed(self.bert, batch.input_ids, positions)  # (T, E)
+                states = composed_states(self.family, self.bert, embedded, blocks)  # (T, H)
+            else:
+                states = self.family.states(self.bert, batch.input_ids, positions, blocks)  # (T, H)
+            states = states.to(torch.promote_types(states.dtype, torch.float32))  # under autocast they are bfloat16
+            pooled = pool_blocks(states, blocks, self.pooling)  # (N, H)
+        embeddings = pooled.index_select(0, batch.order)  # (N, H)
         return F.normalize(embeddings, dim=1) if self.normalize else embeddings
 
     def rows_of(self, tokens: np.ndarray) -> np.ndarray:
@@ -215,6 +209,11 @@ class ConnectionBert(nn.Module):
     def runs_by_hand(self) -> bool:
         """Whether a forward pass now would compute the layers by hand."""
         return self.by_hand and runs_by_hand(self.family, self.bert)
+
+    @property
+    def is_composed(self) -> bool:
+        """Whether a forward pass that is not by hand would compose the layers of torch's operations; else transformers' run."""
+        return self.by_hand and is_plain(self.family, self.bert)
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[list[np.ndarray], int]:
         """Token ids of each sentence, (T,) int32 with [CLS] and [SEP]; the number of sentences cut to `max_tokens`."""
@@ -234,7 +233,7 @@ class ConnectionBert(nn.Module):
                 whole_lengths.append(len(encoding) + sum(len(piece) - special for piece in encoding.overflowing))
         return tokens, np.array(whole_lengths, dtype=np.int64)
 
-    def encode(self, sentences: Sequence[str], batch_size: int = 256, *, prompt: str | None = None) -> np.ndarray:
+    def encode(self, sentences: Sequence[str], batch_size: int = MOST_SENTENCES, *, prompt: str | None = None) -> np.ndarray:
         """Embeddings of sentences, (n, H) float32, in their order. Each distinct sentence is computed once.
 
         batch_size: maximum number of sentences computed at once. It changes speed and memory, and embeddings only by rounding.
@@ -252,7 +251,7 @@ class ConnectionBert(nn.Module):
         embeddings = self.encode_tokens(self.tokenize([prompt + sentence for sentence in number])[0], batch_size)
         return embeddings[[number[sentence] for sentence in sentences]]
 
-    def encode_tokens(self, sentences: Sequence[np.ndarray], batch_size: int = 256) -> np.ndarray:
+    def encode_tokens(self, sentences: Sequence[np.ndarray], batch_size: int = MOST_SENTENCES) -> np.ndarray:
         """Embeddings of tokenised sentences, (n, H) float32, in their order. Without gradients or dropout.
 
         Where the folder's settings cut embeddings to fewer dimensions ("truncate_dim"), that many.
@@ -260,9 +259,16 @@ class ConnectionBert(nn.Module):
         embeddings = np.empty((len(sentences), self.embedding_size), dtype=np.float32)
         most_tokens = TOKENS_AT_ONCE_ON_CPU if self.device.type == "cpu" else TOKENS_AT_ONCE_ON_CARD
         with evaluating(self), torch.inference_mode():
-            for rows in runs_by_length(np.array([len(ids) for ids in sentences]), batch_size, most_tokens):
-                batch = pack([sentences[row] for row in rows]).to(self.device)
-                embeddings[rows] = self(batch)[:, : self.embedding_size].float().cpu().numpy()
+            runs = list(runs_by_length(np.array([len(ids) for ids in sentences]), batch_size, most_tokens))
+            batches = on_device((pack([sentences[row] for row in rows]) for rows in runs), self.device)
+            computed: list[tuple[np.ndarray, Tensor]] = []  # a card computes the next batch while this one is copied
+            for rows, batch in zip(runs, batches, strict=True):
+                computed.append((rows, self(batch)[:, : self.embedding_size].float()))
+                if len(computed) > 1 or self.device.type == "cpu":
+                    done, vectors = computed.pop(0)
+                    embeddings[done] = vectors.cpu().numpy()
+            for done, vectors in computed:
+                embeddings[done] = vectors.cpu().numpy()
         return embeddings
 
     def save(self, folder: str | Path) -> None:

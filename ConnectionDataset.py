@@ -13,7 +13,8 @@ sentences without padding:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from connection.encoder.packed.blocks import Blocks, to_device
+from connection.encoder.packed.products import filled_up, quantum
 from connection.randomness import ROW_ORDER, derive
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ class PackedBatch:
 
     input_ids: (T,) int32. position_ids: (T,) int64, each token's position in its sentence. lengths: (N,) int64, in packed
     order. order: (N,) int64, `order[i]` is the packed position of the i-th input sentence. groups: (length, count) of each
-    run of equally long sentences, in packed order; attention and pooling work by these runs.
+    run of equally long sentences, in packed order; attention and pooling work by these runs. blocks: their layout on another
+    device than the CPU. fillers: how many more sentences there are to fill the row up; no element of order refers to one.
     """
 
     input_ids: Tensor
@@ -42,11 +46,21 @@ class PackedBatch:
     lengths: Tensor
     order: Tensor
     groups: list[tuple[int, int]]
+    fillers: int = field(default=0, kw_only=True)
+    blocks: Blocks | None = field(default=None, kw_only=True)
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of the N sentences."""
+        return int(self.lengths[self.order.cpu()].sum())
 
     def to(self, device: torch.device) -> Self:
         """The batch with the tensors that the encoder reads on `device`. lengths stay on the CPU."""
-        moved = [tensor.to(device) for tensor in (self.input_ids, self.position_ids, self.order)]
-        return replace(self, input_ids=moved[0], position_ids=moved[1], order=moved[2])
+        if self.input_ids.device == device:
+            return self
+        moved = [to_device(tensor, device) for tensor in (self.input_ids, self.position_ids, self.order)]
+        blocks = None if device.type == "cpu" else Blocks(self.groups, device, few_shapes=bool(self.fillers))
+        return replace(self, input_ids=moved[0], position_ids=moved[1], order=moved[2], blocks=blocks)
 
 
 @dataclass
@@ -61,11 +75,42 @@ class PackedPairs(PackedBatch):
 
     def to(self, device: torch.device) -> Self:
         """The batch with the tensors that the encoder and the loss read on `device`. lengths and rows stay on the CPU."""
-        return replace(super().to(device), scores=self.scores.to(device))
+        return replace(super().to(device), scores=to_device(self.scores, device))
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What two batches on a device other than the CPU have in common if all their tensors have the same shapes."""
+        assert self.blocks is not None
+        return len(self.input_ids), len(self.order), self.blocks.shape
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The batch with each tensor that the encoder and the loss read on its device replaced, in a fixed order."""
+        assert self.blocks is not None
+        read = (self.input_ids, self.position_ids, self.order, self.scores)
+        ids, positions, order, scores = map(function, read)
+        blocks = self.blocks.map(function)
+        return replace(self, input_ids=ids, position_ids=positions, order=order, scores=scores, blocks=blocks)
 
 
-def pack(sentences: Sequence[np.ndarray]) -> PackedBatch:
-    """Concatenate N sentences (arrays of token ids, at least one token each), the shortest first."""
+FILLER_TOKENS = 16  # about the length of a filler, so that it is seldom the longest sentence
+
+
+def fillers_for(sentences: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Sentences with which the packed row of `sentences` has one of few lengths. They change no embedding.
+
+    There is at least one, and their number depends on the length of the row only. They repeat a token of `sentences`.
+    """
+    tokens, filled, count = sum(map(len, sentences)), 0, 1
+    while filled < tokens + count:
+        filled = filled_up(max(tokens, filled) + 1)
+        count = max(1, quantum(filled) // FILLER_TOKENS)
+    whole = np.full(filled - tokens, sentences[0][0])
+    return np.array_split(whole, count)
+
+
+def pack(sentences: Sequence[np.ndarray], fillers: Sequence[np.ndarray] = ()) -> PackedBatch:
+    """Concatenate N sentences (arrays of token ids, at least one token each), the shortest first; fillers among them."""
+    count, sentences = len(sentences), [*sentences, *fillers]
     lengths = np.fromiter((len(ids) for ids in sentences), dtype=np.int64, count=len(sentences))  # (N,)
     packed = np.argsort(lengths, kind="stable")  # (N,) packed[j]: the sentence at packed position j
     order = np.empty_like(packed)
@@ -78,8 +123,9 @@ def pack(sentences: Sequence[np.ndarray]) -> PackedBatch:
         input_ids=torch.from_numpy(np.concatenate([sentences[i] for i in packed.tolist()]).astype(np.int32, copy=False)),
         position_ids=torch.from_numpy(positions),
         lengths=torch.from_numpy(lengths),
-        order=torch.from_numpy(order),
+        order=torch.from_numpy(order[:count]),
         groups=list(zip(distinct.tolist(), counts.tolist(), strict=True)),
+        fillers=len(fillers),
     )
 
 
@@ -93,12 +139,16 @@ class TokenisedPair:
     row: int
 
 
-def pack_pairs(pairs: Sequence[TokenisedPair]) -> PackedPairs:
-    """Pack both sentences of B pairs into one batch of 2B sentences: sentence1 of each pair, then sentence2 of each."""
-    batch = pack([pair.ids1 for pair in pairs] + [pair.ids2 for pair in pairs])
+def pack_pairs(pairs: Sequence[TokenisedPair], *, fill: bool = False) -> PackedPairs:
+    """Pack both sentences of B pairs into one batch of 2B sentences: sentence1 of each pair, then sentence2 of each.
+
+    fill: with fillers, so that batches have few shapes.
+    """
+    sentences = [pair.ids1 for pair in pairs] + [pair.ids2 for pair in pairs]
+    batch = pack(sentences, fillers_for(sentences) if fill else ())
     scores = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
     rows = torch.tensor([pair.row for pair in pairs])
-    return PackedPairs(batch.input_ids, batch.position_ids, batch.lengths, batch.order, batch.groups, scores, rows)
+    return PackedPairs(**vars(batch), scores=scores, rows=rows)
 
 
 class ConnectionDataset(Dataset[TokenisedPair]):
@@ -173,21 +223,23 @@ class EpochBatches(Sampler[list[int]]):
             yield self.order[start : start + self.batch_size].tolist()
 
 
-def remaining_batches(dataset: ConnectionDataset, batch_size: int, seed: int, epochs: int, done: int) -> Iterator[PackedPairs]:
-    """The batches of a training of `epochs` epochs after its first `done` steps."""
+def remaining_batches(
+    dataset: ConnectionDataset, batch_size: int, seed: int, epochs: int, done: int, *, fill: bool = False
+) -> Iterator[PackedPairs]:
+    """The batches of a training of `epochs` epochs after its first `done` steps. fill: as in `pack_pairs`."""
     finished, done = divmod(done, -(-len(dataset) // batch_size))
     for epoch in range(finished + 1, epochs + 1):
-        yield from epoch_loader(dataset, batch_size, seed, epoch, done)
+        yield from epoch_loader(dataset, batch_size, seed, epoch, done, fill=fill)
         done = 0
 
 
 def epoch_loader(
-    dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int, first: int = 0
+    dataset: ConnectionDataset, batch_size: int, seed: int, epoch: int, first: int = 0, *, fill: bool = False
 ) -> DataLoader[TokenisedPair]:
-    """The packed batches of one epoch in its row order, without the `first` ones."""
+    """The packed batches of one epoch in its row order, without the `first` ones. fill: as in `pack_pairs`."""
     return DataLoader(
         dataset,
         batch_sampler=EpochBatches(len(dataset), batch_size, seed, epoch, first),
-        collate_fn=pack_pairs,
+        collate_fn=partial(pack_pairs, fill=fill),
         generator=torch.Generator(),  # the loader draws a seed from it; torch's global generator stays unchanged
     )

@@ -155,7 +155,8 @@ KEEP_CHECKPOINTS = False
 # Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a GPU by its number) or mps.
 DEVICE = "auto"
 
-# Number format of the matrix products: float32, or bfloat16, which is less exact and faster on recent GPUs and CPUs.
+# Number format of the matrix products: float32; tf32, less exact and faster on NVIDIA GPUs since 2020; or bfloat16, less exact
+# still and faster on recent GPUs and CPUs.
 PRECISION = "float32"
 
 # CPU threads. 0: one for each core that the process may use. Use 1 or 2 if other programs need the CPU.
@@ -329,13 +330,14 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
 
     After a signal, it finishes the step, writes a checkpoint and raises Stopped.
     """
-    import torch
-
+    from connection.encoder.ahead import on_device
+    from connection.encoder.device import seed_generators
     from connection.randomness import STEP, derive_seed
     from connection.training.checks import refuse_non_finite
     from connection.training.evaluation import evaluate
     from connection.training.optimizer import make_optimizer, set_learning_rate
     from connection.training.record import begin_training, follow_epochs, obey_stop, record_evaluation, record_step
+    from connection.training.replay import replayed
     from connection.training.resume import resume_training, save_training
     from ConnectionDataset import remaining_batches
 
@@ -344,7 +346,10 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
         encoder.train_rows_of(job.train.ids)  # those of other tokens would never change
     optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY)
     training = resume_training(job.run, encoder, optimizer) or begin_training(job, before)
-    stream = remaining_batches(job.train, settings.BATCH_SIZE, settings.SEED, settings.EPOCHS, training.step)
+    compute = replayed(partial(loss_and_gradients, job), encoder)
+    fill = encoder.device.type == "cuda"  # CUDA graphs have fixed shapes
+    batches = remaining_batches(job.train, settings.BATCH_SIZE, settings.SEED, settings.EPOCHS, training.step, fill=fill)
+    stream = on_device(batches, encoder.device)
 
     encoder.train()
     with contextlib.closing(follow_epochs(stream, schedule, training, len(job.train))) as batches:
@@ -352,14 +357,12 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
             learning_rate = schedule.learning_rate(training.step)
             set_learning_rate(optimizer, learning_rate)
             # Dropout depends on seed and step only, so evaluations, logging and restarts do not change it.
-            torch.manual_seed(derive_seed(settings.SEED, STEP, training.step))
-            loss = batch_loss(encoder, batch, job.loss, settings.PRECISION)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.MAX_GRADIENT_NORM or math.inf)
-            refuse_non_finite(job, training.step + 1, batch, loss.item(), norm.item())
+            seed_generators(encoder.device, derive_seed(settings.SEED, STEP, training.step))
+            loss, norm = compute(batch).tolist()  # the only wait for a card in a step
+            refuse_non_finite(job, training.step + 1, batch, loss, norm)
             optimizer.step()
             optimizer.zero_grad()
-            record_step(job, training, batch, loss.item(), norm.item(), learning_rate)
+            record_step(job, training, batch, loss, norm, learning_rate)
 
             if schedule.evaluates_after(training.step):
                 dev = evaluate(encoder, job.held_out["dev"], job.loss, loss_rows=settings.BATCH_SIZE)
@@ -371,6 +374,16 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
             if stopping:
                 obey_stop(job, training)
     return training
+
+
+def loss_and_gradients(job: Job, batch: PackedPairs) -> Tensor:
+    """The loss of B pairs and the norm of its gradients, (2,); leaves the gradients in the weights, clipped."""
+    import torch
+
+    loss = batch_loss(job.encoder, batch, job.loss, job.settings.PRECISION)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(job.encoder.parameters(), job.settings.MAX_GRADIENT_NORM or math.inf)
+    return torch.stack((loss.detach(), norm))
 
 
 def batch_loss(encoder: ConnectionBert, batch: PackedPairs, loss: Loss, precision: str) -> Tensor:

@@ -96,7 +96,8 @@ BATCH_SIZE = 256
 # Device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1 (a GPU by its number) or mps.
 DEVICE = "auto"
 
-# Number format of the matrix products: float32, or bfloat16, which is less exact and faster on recent GPUs and CPUs.
+# Number format of the matrix products: float32; tf32, less exact and faster on NVIDIA GPUs since 2020; or bfloat16, less exact
+# still and faster on recent GPUs and CPUs.
 PRECISION = "float32"
 
 # CPU threads. 0: one for each core that the process may use. Use 1 or 2 if other programs need the CPU.

@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -44,62 +45,91 @@ class Enough(Exception):
 
 
 class StepClock:
-    """The times at which steps began and ended. Raises Enough after `steps` steps."""
+    """The times at which steps began and ended. Raises Enough after `steps` steps, of which the `uncounted` first do not count.
 
-    def __init__(self, steps: int, batch_size: int):
-        self.steps, self.batch_size = steps, batch_size
+    wait: waits for the device; called at the first and at the last time that is counted.
+    """
+
+    def __init__(self, steps: int, batch_size: int, wait: Callable[[], None] | None = None, uncounted: int = UNCOUNTED_STEPS):
+        self.steps, self.batch_size, self.wait, self.uncounted = steps, batch_size, wait, uncounted
+        self.other = 0.0  # seconds of what is no step, such as evaluations, after the first time that counts
         self.ready: float | None = None  # when data and model were loaded
         self.begin: float | None = None  # when the first step began
         self.ends: list[float] = []
 
     def end(self) -> None:
+        if self.wait and len(self.ends) + 1 in (self.uncounted, self.steps):
+            self.wait()
         self.ends.append(time.perf_counter())
         if len(self.ends) == self.steps:
             raise Enough
 
     def pairs_per_second(self) -> float:
-        counted = self.ends[UNCOUNTED_STEPS - 1 :]
-        return self.batch_size * (len(counted) - 1) / (counted[-1] - counted[0])
+        counted = self.ends[self.uncounted - 1 :]
+        return self.batch_size * (len(counted) - 1) / (counted[-1] - counted[0] - self.other)
 
 
-def train_ours(encoder: Path, clock: StepClock, folder: Path) -> None:
+def epochs_for(clock: StepClock) -> int:
+    """Enough epochs of the STS benchmark's 5,749 pairs for all steps."""
+    return -(-clock.steps // (5749 // clock.batch_size))
+
+
+def train_ours(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu", precision: str = "float32") -> None:
     """Run the training script; stop it when it logs the last step to be measured."""
     import bertFineTuningWithConnectionData as script
     import connection.run.folder
     import connection.training.forecast
+    from connection.training import evaluation, record, resume
 
-    log = connection.run.folder.Run.log
+    log, print_forecast, batch_loss = (
+        connection.run.folder.Run.log,
+        connection.training.forecast.print_forecast,
+        script.batch_loss,
+    )
 
-    def log_and_stop(run: object, record: dict) -> None:
-        log(run, record)
-        if "split" not in record:
+    def log_and_stop(run: object, line: dict) -> None:
+        log(run, line)
+        if "split" not in line:
             clock.end()
 
-    connection.run.folder.Run.log = log_and_stop
-    batch_loss = script.batch_loss
+    def untimed(function: Callable) -> Callable:
+        """The function, whose time is not that of a step."""
+
+        def call(*arguments: object, **named: object) -> object:
+            began = time.perf_counter()
+            result = function(*arguments, **named)
+            clock.other += (time.perf_counter() - began) * (len(clock.ends) >= clock.uncounted)
+            return result
+
+        return call
 
     def note_begin(*arguments: object, **named: object) -> object:
         if not clock.ends:  # the forecast's trial steps call this too; the last begin is that of the first step
             clock.begin = time.time()
         return batch_loss(*arguments, **named)
 
-    script.batch_loss = note_begin
-    print_forecast = connection.training.forecast.print_forecast
-
     def note_ready(*arguments: object) -> None:
         clock.ready = time.time()
         print_forecast(*arguments)
 
-    connection.training.forecast.print_forecast = note_ready
     lines = (STSB / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "few.csv").write_text("".join(lines[:6]), encoding="utf-8")
     flags = {"encoder": encoder, "train-file": STSB / "train.csv", "dev-file": folder / "few.csv", "test-file": ""}
-    flags |= {"output": folder / "run", "epochs": 1, "batch-size": clock.batch_size, "device": "cpu"}
-    with contextlib.suppress(Enough):
+    flags |= {"output": folder / "run", "epochs": epochs_for(clock), "batch-size": clock.batch_size}
+    flags |= {"device": device, "precision": precision}
+    with (
+        contextlib.suppress(Enough),
+        mock.patch.object(connection.run.folder.Run, "log", log_and_stop),
+        mock.patch.object(connection.training.forecast, "print_forecast", note_ready),
+        mock.patch.object(script, "batch_loss", note_begin),
+        mock.patch.object(evaluation, "evaluate", untimed(evaluation.evaluate)),
+        mock.patch.object(record, "record_evaluation", untimed(record.record_evaluation)),
+        mock.patch.object(resume, "save_training", untimed(resume.save_training)),
+    ):
         script.main([part for name, value in flags.items() for part in (f"--{name}", str(value))])
 
 
-def train_theirs(encoder: Path, clock: StepClock, folder: Path) -> None:
+def train_theirs(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu", precision: str = "float32") -> None:
     """Run SentenceTransformerTrainer with the same recipe. Evaluates, saves and logs nothing."""
     import pandas as pd
     from datasets import Dataset
@@ -116,18 +146,20 @@ def train_theirs(encoder: Path, clock: StepClock, folder: Path) -> None:
 
     train = pd.read_csv(STSB / "train.csv", keep_default_na=False)
     columns = {"sentence1": train["sentence1"].tolist(), "sentence2": train["sentence2"].tolist()}
-    model = SentenceTransformer(str(encoder), device="cpu", local_files_only=True)
+    model = SentenceTransformer(str(encoder), device=device, local_files_only=True)
     model.max_seq_length = 128
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder / "theirs"),
-        num_train_epochs=1,
+        num_train_epochs=epochs_for(clock),
         per_device_train_batch_size=clock.batch_size,
         learning_rate=2e-5,
         warmup_steps=0.1,
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
-        use_cpu=True,
+        use_cpu=device == "cpu",
+        bf16=precision == "bfloat16",
+        tf32=True if precision == "tf32" else None,
         disable_tqdm=True,
     )
     trainer = SentenceTransformerTrainer(

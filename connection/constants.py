@@ -50,7 +50,7 @@ KINDS = {
     "CHECKPOINTS_PER_EPOCH": number(int, 1, 1_000_000),
     "KEEP_CHECKPOINTS": Kind(bool),
     "DEVICE": Kind(str, check_device),
-    "PRECISION": choice("float32", "bfloat16"),
+    "PRECISION": choice("float32", "tf32", "bfloat16"),
     "THREADS": number(int, 0, 1_024),
     "TENSORBOARD": Kind(bool),
     "START_OVER": Kind(bool),

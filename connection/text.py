@@ -22,6 +22,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def shown(value: object, most: int = 80) -> str:
+    """A value from a file as a message shows it: as Python writes it, cut if it is long.
+
+    >>> shown([1, "a"]), shown("x" * 1000, most=5)
+    ("[1, 'a']", "'xxxx…")
+    """
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def printable(text: str) -> str:
     r"""Replace every invisible or control character, except the line feed, by its escape code.
 

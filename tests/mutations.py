@@ -22,6 +22,7 @@ RESUME = ("tests/training/test_resume.py",)
 TRAINING = ("tests/test_training.py",)
 LAYER = ("tests/encoder/test_packed_layer.py",)
 SCORING = ("tests/use",)
+CARD = ("tests/encoder/test_blocks.py",)
 FAMILIES = ("tests/encoder/test_families.py",)
 TOKENIZERS = ("tests/encoder/test_tokenizers.py",)
 STARTS = ("tests/run/test_run.py", "tests/run/test_description.py")
@@ -77,7 +78,7 @@ MUTATIONS = [
     Mutation(
         "no seed each step",
         SCRIPT,
-        "            torch.manual_seed(derive_seed(settings.SEED, STEP, training.step))\n",
+        "            seed_generators(encoder.device, derive_seed(settings.SEED, STEP, training.step))\n",
         "",
         RESUME,
     ),
@@ -91,15 +92,15 @@ MUTATIONS = [
     Mutation(
         "every epoch in the same order",
         "ConnectionDataset.py",
-        "yield from epoch_loader(dataset, batch_size, seed, epoch, done)",
-        "yield from epoch_loader(dataset, batch_size, seed, 1, done)",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, done, fill=fill)",
+        "yield from epoch_loader(dataset, batch_size, seed, 1, done, fill=fill)",
         LOOP,
     ),
     Mutation(
         "an epoch that was begun begins again",
         "ConnectionDataset.py",
-        "yield from epoch_loader(dataset, batch_size, seed, epoch, done)",
-        "yield from epoch_loader(dataset, batch_size, seed, epoch, 0)",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, done, fill=fill)",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, 0, fill=fill)",
         RESUME,
     ),
     Mutation(
@@ -109,7 +110,7 @@ MUTATIONS = [
     Mutation(
         "a loss that is not finite reaches the weights",
         SCRIPT,
-        "            refuse_non_finite(job, training.step + 1, batch, loss.item(), norm.item())\n",
+        "            refuse_non_finite(job, training.step + 1, batch, loss, norm)\n",
         "",
         TRAINING,
     ),
@@ -161,8 +162,8 @@ MUTATIONS = [
     Mutation(
         "tokens at once of CPU and card exchanged",
         "ConnectionBert.py",
-        "TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 16_384",
-        "TOKENS_AT_ONCE_ON_CARD, TOKENS_AT_ONCE_ON_CPU = 1024, 16_384",
+        "TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 32_768",
+        "TOKENS_AT_ONCE_ON_CARD, TOKENS_AT_ONCE_ON_CPU = 1024, 32_768",
         ("tests/encoder/test_device.py",),
     ),
     Mutation(
@@ -217,6 +218,56 @@ MUTATIONS = [
         "return torch.cat([self.rows, self.rest])[self.row_of]",
         "return torch.cat([self.rows, self.rest])",
         LAYER,
+    ),
+    # --- what runs on a card
+    Mutation(
+        "card: padding seen by attention",
+        "connection/encoder/packed/blocks.py",
+        "np.where(is_token, np.float32(0), np.float32(-np.inf))",
+        "np.where(is_token, np.float32(0), np.float32(0))",
+        CARD,
+    ),
+    Mutation(
+        "card: the gradient of the first sentence only",
+        "connection/encoder/packed/blocks.py",
+        "return gradient.index_select(0, *ctx.saved_tensors), None, None",
+        "return gradient[: len(ctx.saved_tensors[0])], None, None",
+        CARD,
+    ),
+    Mutation(
+        "card: the mean counts padding",
+        "connection/encoder/packed/pooling.py",
+        "(tokens * block.kept).sum(dim=1)",
+        "tokens.sum(dim=1)",
+        CARD,
+    ),
+    Mutation(
+        "card: fillers are sentences of the batch",
+        "ConnectionDataset.py",
+        "order=torch.from_numpy(order[:count]),",
+        "order=torch.from_numpy(order),",
+        CARD,
+    ),
+    Mutation(
+        "card: no dropout after attention",
+        "connection/encoder/packed/composed.py",
+        "training and dropouts.after_attention",
+        "False",
+        CARD,
+    ),
+    Mutation(
+        "card: shapes as many as batches",
+        "connection/encoder/packed/blocks.py",
+        "_divided(lengths) if few_shapes else _by_cost(groups)",
+        "_by_cost(groups)",
+        CARD,
+    ),
+    Mutation(
+        "card: the last prepared batch is lost",
+        "connection/encoder/ahead.py",
+        "while (batch := future.result()) is not None:",
+        "while (batch := future.result()) is not None and not (future := thread.submit(prepare)).result() is None:",
+        CARD,
     ),
     # --- families, tokenizers, folders of encoders
     Mutation(

@@ -18,9 +18,12 @@ from transformers import BertModel, BertTokenizer
 
 from connection import UserMistake
 from connection.encoder.packed.attention import packed_attention
-from ConnectionBert import ConnectionBert, pool
+from connection.encoder.packed.blocks import Blocks
+from connection.encoder.packed.pooling import pool, pool_blocks
+from ConnectionBert import ConnectionBert
 from ConnectionDataset import pack
 
+CPU = torch.device("cpu")
 POOLINGS = ["mean", "cls", "max"]
 LENGTHS = {
     "ragged": [2, 60, 7, 7, 31, 3, 2, 18],
@@ -101,7 +104,7 @@ def test_attention_is_the_formula_by_hand() -> None:
     heads, width, scaling = 2, 3, 0.7
     query, key, value = torch.randn(3, 1, heads, 2 + 2 + 5, width, dtype=torch.float64, requires_grad=True)
     got, weights = packed_attention(
-        torch.nn.Module(), query, key, value, None, sentence_groups=[(2, 2), (5, 1)], scaling=scaling
+        torch.nn.Module(), query, key, value, None, blocks=Blocks([(2, 2), (5, 1)], CPU), scaling=scaling
     )
     assert got.shape == (1, 9, heads, width) and weights is None
     for start, end in [(0, 2), (2, 4), (4, 9)]:
@@ -119,7 +122,7 @@ def test_attention_drops_weights_where_dropout_is_asked_for() -> None:
     torch.manual_seed(0)
     query, key = torch.randn(2, 1, 1, 400, 4)
     got, _ = packed_attention(
-        torch.nn.Module(), query, key, torch.ones(1, 1, 400, 4), None, sentence_groups=[(4, 100)], scaling=0.5, dropout=0.3
+        torch.nn.Module(), query, key, torch.ones(1, 1, 400, 4), None, blocks=Blocks([(4, 100)], CPU), scaling=0.5, dropout=0.3
     )
     assert got.std() > 0.1 and abs(got.mean() - 1) < 0.1  # the weights sum to 1, and so did each row before
 
@@ -128,9 +131,10 @@ def test_pooling_by_hand() -> None:
     """Two sentences of one token, then one of two."""
     states = torch.tensor([[1.0, 5.0], [2.0, 6.0], [3.0, -1.0], [7.0, -3.0]])
     groups = [(1, 2), (2, 1)]
-    assert pool(states, groups, "mean").tolist() == [[1, 5], [2, 6], [5, -2]]
-    assert pool(states, groups, "cls").tolist() == [[1, 5], [2, 6], [3, -1]]
-    assert pool(states, groups, "max").tolist() == [[1, 5], [2, 6], [7, -1]]
+    expected = {"mean": [[1, 5], [2, 6], [5, -2]], "cls": [[1, 5], [2, 6], [3, -1]], "max": [[1, 5], [2, 6], [7, -1]]}
+    for pooling, vectors in expected.items():
+        assert pool(states, groups, pooling).tolist() == vectors
+        assert pool_blocks(states, Blocks(groups, CPU), pooling).tolist() == vectors
 
 
 def test_dropout_is_on_in_training_and_off_in_evaluation(encoder: ConnectionBert) -> None:

@@ -22,7 +22,7 @@ from connection.text import counted
 if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
 
-MOST_DIFFERENCE = 1e-3  # between a device's vectors and the CPU's; rounding causes about 1e-6, TF32 about 1e-4
+MOST_DIFFERENCE = 1e-3  # between a device's vectors and the CPU's in float32; rounding causes about 1e-6
 
 
 def prepare_device(name: str, precision: str, threads: int) -> torch.device:
@@ -67,7 +67,10 @@ def move_checked(encoder: ConnectionBert, device: torch.device) -> ConnectionBer
     if device.type == "cpu":
         return encoder.to(device)
     expected = _trial_vectors(encoder)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     actual = _trial_vectors(encoder.to(device))
+    torch.set_float32_matmul_precision(precision)
     difference = float(np.abs(actual - expected).max())
     if not difference <= MOST_DIFFERENCE:
         raise UserMistake(
@@ -104,8 +107,20 @@ def describe_device(device: torch.device) -> str:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raise UserMistake if PRECISION is bfloat16 and a matrix product, measured now, is slower in it than in float32."""
-    if precision == "float32":
+    """Set the precision of torch's float32 products. Raises UserMistake if PRECISION does not speed up products on the device.
+
+    That is the case for tf32 and bfloat16 on a card without units for them; on other devices for tf32, and for bfloat16 if a
+    product, measured now, takes longer than in float32.
+    """
+    on_card = device.type == "cuda"
+    has_units = on_card and torch.cuda.get_device_capability(device) >= (8, 0)
+    if not has_units and (precision == "tf32" or (on_card and precision == "bfloat16")):
+        raise UserMistake(
+            f'PRECISION is "{precision}", which {describe_device(device)} has no units for; NVIDIA GPUs since Ampere (2020) '
+            'have them. Set PRECISION = "float32".'
+        )
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    if precision != "bfloat16" or on_card:
         return
     seconds = {dtype: _product_seconds(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
     ratio = seconds[torch.bfloat16] / seconds[torch.float32]
@@ -126,6 +141,15 @@ def _product_seconds(device: torch.device, dtype: torch.dtype) -> float:
         float(linear(tokens, weight)[0, 0])  # reading a value waits for the device
         times.append(time.perf_counter() - started)
     return sorted(times)[len(times) // 2]
+
+
+def seed_generators(device: torch.device, seed: int) -> None:
+    """Seed torch's random numbers on the CPU and on the device. Takes a tenth of the time of torch.manual_seed."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type != "cpu":
+        torch.manual_seed(seed)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 from connection import UserMistake
 from connection.disk.json_file import read_json, write_json
+from connection.text import shown
 
 POOLINGS = ("mean", "cls", "max")
 SETTINGS = "config_sentence_transformers.json"
@@ -111,9 +112,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise UserMistake(f'{path}: "prompts" is not a table of names and texts.')
     default, dimension = settings.get("default_prompt_name"), settings.get("truncate_dim")
     if default is not None and (not isinstance(default, str) or default not in prompts):
-        raise UserMistake(f'{path}: "default_prompt_name" is {default!r}, which is not among its prompts.')
+        raise UserMistake(f'{path}: "default_prompt_name" is {shown(default)}, which is not among its prompts.')
     if dimension is not None and (type(dimension) is not int or dimension < 1):
-        raise UserMistake(f'{path}: "truncate_dim" is {dimension!r}; a whole number from 1 is expected.')
+        raise UserMistake(f'{path}: "truncate_dim" is {shown(dimension)}; a whole number from 1 is expected.')
     return settings
 
 

@@ -54,7 +54,7 @@ class Evaluation:
 
 
 def evaluate(
-    encoder: ConnectionBert, dataset: ConnectionDataset, loss: Loss, batch_size: int = 256, loss_rows: int = 16
+    encoder: ConnectionBert, dataset: ConnectionDataset, loss: Loss, batch_size: int = 4096, loss_rows: int = 16
 ) -> Evaluation:
     """Compare the encoder's similarities with the scores of a set. Each distinct sentence is encoded once.
 

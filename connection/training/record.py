@@ -56,7 +56,7 @@ def record_step(
 ) -> None:
     """Count a step, with the seconds since the previous one, and log it."""
     pairs, seconds = len(batch.rows), training.lap()
-    training.count_step(pairs, len(batch.input_ids), loss, learning_rate, seconds)
+    training.count_step(pairs, batch.tokens, loss, learning_rate, seconds)
     job.run.log(
         {
             "step": training.step,

@@ -65,11 +65,15 @@ def padded(sentences: list[np.ndarray], padding: int) -> tuple[Tensor, Tensor]:
 
 
 @every_one
-@pytest.mark.parametrize("by_hand", [True, False])
-def test_outputs_and_gradients_are_those_of_transformers_in_float64(encoders: Encoders, name: str, by_hand: bool) -> None:
+@pytest.mark.parametrize("layers", ["by hand", "composed", "transformers"])
+def test_outputs_and_gradients_are_those_of_transformers_in_float64(
+    encoders: Encoders, name: str, layers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = ConnectionBert.load(encoders(name), quiet=True)
-    encoder.by_hand = by_hand
-    assert encoder.runs_by_hand == (by_hand and not name.startswith("modernbert"))
+    encoder.by_hand = layers != "transformers"
+    assert encoder.runs_by_hand == (encoder.by_hand and not name.startswith("modernbert"))
+    if layers == "composed":  # as on a card
+        monkeypatch.setattr(ConnectionBert, "runs_by_hand", False)
     encoder = encoder.double()
     attention = "sdpa" if name.startswith("modernbert") else "eager"
     theirs = transformers.AutoModel.from_pretrained(encoders(name), attn_implementation=attention).double().eval()

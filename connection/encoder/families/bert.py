@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connection import UserMistake
+from connection.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import BertModel, PretrainedConfig
+
+    from connection.encoder.packed.blocks import Blocks
 
 
 class LayerModules(NamedTuple):
@@ -87,11 +90,11 @@ class Bert:
         for name, highest in self.sizes.items():
             value = config.get(name, 1)
             if type(value) is not int or not 1 <= value <= highest:
-                raise UserMistake(f'{path}: "{name}" is {value!r}; a whole number from 1 to {highest:,} is expected.')
+                raise UserMistake(f'{path}: "{name}" is {shown(value)}; a whole number from 1 to {highest:,} is expected.')
         for name, (low, high) in self.fractions.items():
             value = config.get(name, low)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise UserMistake(f'{path}: "{name}" is {value!r}; a number from {low:g} to {high:g} is expected.')
+                raise UserMistake(f'{path}: "{name}" is {shown(value)}; a number from {low:g} to {high:g} is expected.')
         (width, default_width), (heads, default_heads) = self.width_and_heads
         if config.get(width, default_width) % config.get(heads, default_heads):
             raise UserMistake(f'{path}: "{width}" is not a multiple of "{heads}".')
@@ -188,12 +191,12 @@ class Bert:
         """What is added to the attention scores of each pair of positions, (heads, length, length); None for nothing."""
         return None
 
-    def states(self, model: BertModel, input_ids: Tensor, position_ids: Tensor, groups: list[tuple[int, int]]) -> Tensor:
+    def states(self, model: BertModel, input_ids: Tensor, position_ids: Tensor, blocks: Blocks) -> Tensor:
         """The token states (T, H) of packed sentences by transformers' own layers, with the attention of `packed/attention.py`.
 
-        input_ids, position_ids: (T,). groups: (length, count) of each run of equally long sentences, in packed order.
+        input_ids, position_ids: (T,). blocks: the layout of the sentences for attention.
         """
-        return model(input_ids=input_ids[None], position_ids=position_ids[None], sentence_groups=groups).last_hidden_state[0]
+        return model(input_ids=input_ids[None], position_ids=position_ids[None], blocks=blocks).last_hidden_state[0]
 
 
 FAMILY = Bert()

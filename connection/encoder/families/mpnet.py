@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import BertModel, PretrainedConfig
 
+    from connection.encoder.packed.blocks import Blocks
+
 PADDING = 1  # in MPNetEmbeddings, whatever the configuration says
 BUCKETS = 32  # of distances, as transformers computes them
 
@@ -67,12 +69,12 @@ class MPNet(Bert):
         weight = model.encoder.relative_attention_bias.weight
         return model.encoder.compute_position_bias(weight.new_empty(1, length, 0))[0]
 
-    def states(self, model: BertModel, input_ids: Tensor, position_ids: Tensor, groups: list[tuple[int, int]]) -> Tensor:
+    def states(self, model: BertModel, input_ids: Tensor, position_ids: Tensor, blocks: Blocks) -> Tensor:
         """Padded: transformers' MPNet has no place for an attention of ours."""
         from connection.encoder.packed.padded import padded, unpadded
 
-        ids, positions, mask = padded(input_ids, position_ids, groups, PADDING)
-        return unpadded(model(input_ids=ids, position_ids=positions, attention_mask=mask).last_hidden_state, groups)
+        ids, positions, mask = padded(input_ids, position_ids, blocks.groups, PADDING)
+        return unpadded(model(input_ids=ids, position_ids=positions, attention_mask=mask).last_hidden_state, blocks.groups)
 
 
 FAMILY = MPNet()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from connection import UserMistake
 from connection.encoder.families.bert import Bert
+from connection.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ class Roberta(Bert):
         padding, most = config.get("pad_token_id", 1), config.get("max_position_embeddings", 512)
         if type(padding) is not int or not 0 <= padding < most - 3:
             raise UserMistake(
-                f'{path}: "pad_token_id" is {padding!r}; {self.name} counts positions from it, so a whole number below '
+                f'{path}: "pad_token_id" is {shown(padding)}; {self.name} counts positions from it, so a whole number below '
                 f'"max_position_embeddings" ({most:,}) is expected.'
             )
 

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 
 def runs_by_hand(family: Bert, model: BertModel) -> bool:
-    """Whether the layers written by hand apply: BERT's layers on the CPU, without autocast, with exact gelu, unmodified.
-
-    They would ignore adapters, quantised weights and hooks. A model with any of these runs transformers' own layers.
-    """
+    """Whether the layers written by hand apply: BERT's layers on the CPU, without autocast, with exact gelu, unmodified."""
     on_cpu = model.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    if not on_cpu or family.activation(model.config) != "gelu":
-        return False
+    return on_cpu and family.activation(model.config) == "gelu" and is_plain(family, model)
+
+
+def is_plain(family: Bert, model: BertModel) -> bool:
+    """Whether a model has BERT's layers, unmodified.
+
+    Layers computed from their weights alone would ignore adapters, quantised weights and hooks. A model with any of these
+    runs transformers' own layers.
+    """
     layers = family.layers(model)
     return bool(layers) and all(map(_is_plain, layers))
 
