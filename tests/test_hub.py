@@ -203,21 +203,37 @@ def test_a_wrong_sum_is_refused_and_nothing_is_put_in_place(
     [
         ({"config.json": b'{"model_type": "t5"}'}, 'the model type is "t5"; the types bert, camembert, '),
         ({"config.json": None}, "other lacks config.json"),
-        ({"vocab.txt": None}, "other lacks vocab.txt or tokenizer.json"),
-        (
-            {"vocab.txt": "[PAD] [UNK] [CLS] [SEP] [MASK] ▁고 ▁공 국".replace(" ", "\n").encode()},
-            "is a SentencePiece vocabulary",
+        *(
+            pytest.param(change, message, marks=pytest.mark.slow)
+            for change, message in [
+                ({"vocab.txt": None}, "other lacks vocab.txt or tokenizer.json"),
+                (
+                    {"vocab.txt": "[PAD] [UNK] [CLS] [SEP] [MASK] ▁고 ▁공 국".replace(" ", "\n").encode()},
+                    "is a SentencePiece vocabulary",
+                ),
+                ({"tokenizer_config.json": b'{"word_tokenizer_type": "mecab"}'}, 'splits Japanese text by "mecab"'),
+                ({"tokenizer_config.json": b'{"tokenizer_class": "KoBertTokenizer"}'}, "its vocabulary is for KoBertTokenizer"),
+                ({"adapter_config.json": b'{"peft_type": "LORA"}', "model.safetensors": None}, "holds an adapter (LORA)"),
+                (
+                    {"config.json": b'{"vocab_size": 40}'},
+                    "the vocabulary has a piece number 56, but the weights are for 40 pieces",
+                ),
+                (
+                    {
+                        "model.safetensors": None,
+                        "pytorch_model.bin": None,
+                        "tf_model.h5": None,
+                        "model.safetensors.index.json": b"{}",
+                    },
+                    "its weights are in several files",
+                ),
+                ({"model.safetensors": None, "pytorch_model.bin": None}, "has neither model.safetensors nor pytorch_model.bin"),
+                (
+                    {"modules.json": b'[{"type": "sentence_transformers.models.CLIPModel", "path": ""}]'},
+                    "lists the modules CLIPModel",
+                ),
+            ]
         ),
-        ({"tokenizer_config.json": b'{"word_tokenizer_type": "mecab"}'}, 'splits Japanese text by "mecab"'),
-        ({"tokenizer_config.json": b'{"tokenizer_class": "KoBertTokenizer"}'}, "its vocabulary is for KoBertTokenizer"),
-        ({"adapter_config.json": b'{"peft_type": "LORA"}', "model.safetensors": None}, "holds an adapter (LORA)"),
-        ({"config.json": b'{"vocab_size": 40}'}, "the vocabulary has a piece number 56, but the weights are for 40 pieces"),
-        (
-            {"model.safetensors": None, "pytorch_model.bin": None, "tf_model.h5": None, "model.safetensors.index.json": b"{}"},
-            "its weights are in several files",
-        ),
-        ({"model.safetensors": None, "pytorch_model.bin": None}, "has neither model.safetensors nor pytorch_model.bin"),
-        ({"modules.json": b'[{"type": "sentence_transformers.models.CLIPModel", "path": ""}]'}, "lists the modules CLIPModel"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_the_reason_before_weights_are_fetched(
