@@ -109,7 +109,8 @@ DEV_SHARE = 0.1
 
 # --- training ---
 
-# Training objective (loss function).
+# Training objective (loss function), such as "cosine", "cosent(scale=30)" or a sum, "cosine + 0.1 * cosent". In brackets: its
+# parameters. cosent and angle learn the order of the scores only; contrastive and online_contrastive learn from yes/no labels.
 LOSS = "cosine"
 
 # Passes over the training pairs. 1 to 4 is usual; 0 evaluates only.
@@ -183,6 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     from connection.run.start import adopt_unfinished
     from connection.run.tensorboard_events import check_tensorboard
     from connection.script.interruption import stoppable
+    from connection.training.checks import refuse_unfit_scores
 
     # All errors in constants and files are found here, before weights are loaded or a file is written.
     if settings.TENSORBOARD:
@@ -196,6 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
         dev_share=settings.DEV_SHARE,
         seed=settings.SEED,
     )
+    refuse_unfit_scores(settings.LOSS, splits, settings.SCORE_RANGE)
     with stoppable() as stop, claimed(settings.OUTPUT):
         start(settings, folder, splits, stop)
     return 0
@@ -211,7 +214,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     from connection.run.report import write_report
     from connection.run.start import Decision, decide, find_checkpoints, tidy_finished
     from connection.training.job import Job
-    from connection.training.losses import LOSSES
+    from connection.training.losses.expression import load as load_loss
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
@@ -233,7 +236,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
             print(f"The earlier run in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
         run = Run(settings.OUTPUT, description, checkpoints, tensorboard=settings.TENSORBOARD)
         try:
-            loss, train = LOSSES[settings.LOSS].load(), datasets.pop("train")
+            loss, train = load_loss(settings.LOSS), datasets.pop("train")
             run_job(Job(settings, run, splits, encoder, train, datasets, loss, stop, seconds))
             tidy_finished(settings)
         except BaseException:  # stopped, out of memory, non-finite loss: the curves may show why

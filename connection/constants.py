@@ -11,9 +11,9 @@ from connection.script.kinds import (
     check_separator,
     choice,
     number,
-    table_choice,
 )
 from connection.training.losses import LOSSES
+from connection.training.losses.expression import check_loss
 
 _COLUMN = Kind(str, check_column, is_column=True)
 KINDS = {
@@ -36,7 +36,7 @@ KINDS = {
     "SHEET": Kind(str),
     "OVERLAP": choice("report", "drop", "refuse"),
     "DEV_SHARE": number(float, 0, 1, open_low=True, open_high=True),
-    "LOSS": table_choice(LOSSES, lambda: {name: loss.meaning for name, loss in LOSSES.items()}),
+    "LOSS": Kind(str, check_loss, choices=LOSSES, meanings=lambda: {name: loss.meaning for name, loss in LOSSES.items()}),
     "EPOCHS": number(int, 0, 1_000_000),
     "BATCH_SIZE": number(int, 1, 1_000_000),
     "LEARNING_RATE": number(float, 0, 1, open_low=True),

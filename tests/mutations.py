@@ -22,6 +22,7 @@ RESUME = ("tests/training/test_resume.py",)
 TRAINING = ("tests/test_training.py",)
 LAYER = ("tests/encoder/test_packed_layer.py",)
 SCORING = ("tests/use",)
+LOSS = ("tests/training/test_loss.py",)
 CARD = ("tests/encoder/test_blocks.py",)
 FAMILIES = ("tests/encoder/test_families.py",)
 TOKENIZERS = ("tests/encoder/test_tokenizers.py",)
@@ -218,6 +219,37 @@ MUTATIONS = [
         "return torch.cat([self.rows, self.rest])[self.row_of]",
         "return torch.cat([self.rows, self.rest])",
         LAYER,
+    ),
+    # --- losses
+    Mutation(
+        "loss: equal scores are an order",
+        "connection/training/losses/cosent.py",
+        "scores[:, None] <= scores[None, :]",
+        "scores[:, None] < scores[None, :]",
+        LOSS,
+    ),
+    Mutation("loss: no sine", "connection/training/losses/angle.py", "(b * c - a * d)", "(b * c - b * c)", LOSS),
+    Mutation(
+        "loss: all pairs are hard",
+        "connection/training/losses/online_contrastive.py",
+        "yes & (distances > nearest_no)",
+        "yes",
+        LOSS,
+    ),
+    Mutation("loss: half forgotten", "connection/training/losses/contrastive.py", "losses.mean() / 2", "losses.mean()", LOSS),
+    Mutation(
+        "loss: parameters ignored",
+        "connection/training/losses/expression.py",
+        "partial(term.entry.load(), **term.parameters)",
+        "partial(term.entry.load())",
+        LOSS,
+    ),
+    Mutation(
+        "loss: labels between yes and no are learnt",
+        SCRIPT,
+        "    refuse_unfit_scores(settings.LOSS, splits, settings.SCORE_RANGE)\n",
+        "",
+        TRAINING,
     ),
     # --- what runs on a card
     Mutation(

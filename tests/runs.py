@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -132,6 +133,28 @@ def file_flags(files: dict[str, Path]) -> list[str]:
 def run_script(script: ModuleType, *more: str, **values: object) -> None:
     """Run a script's `main` in this process, with these flags; it must end well."""
     assert script.main([*flags(**values), *more]) == 0
+
+
+def trained(script: ModuleType, encoder: Path, files: dict[str, Path], output: Path, **changes: object) -> Path:
+    """Run the training script on these files for 16 steps; returns OUTPUT."""
+    values = {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu", "checkpoints_per_epoch": 2} | changes
+    run_script(script, *file_flags(files), encoder=encoder, output=output, **values)
+    return output
+
+
+def check_training(script: ModuleType, encoder: Path, files: dict[str, Path], folder: Path, **changes: object) -> None:
+    """A run learns; stopped after its third checkpoint it ends, started again, with the same bytes."""
+    whole = trained(script, encoder, files, folder / "whole", keep_checkpoints=True, **changes)
+    metrics = [json.loads(line) for line in (whole / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [entry["loss"] for entry in metrics if "learning_rate" in entry]
+    assert len(losses) == 16 and sum(losses[-4:]) < sum(losses[:4])
+    golden = run_result(whole)
+    first = sorted((whole / "checkpoints").glob("step-*"))[0]
+    for path in (whole / "summary.json", *sorted((whole / "checkpoints").glob("step-*"))[1:]):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert first.is_dir()
+    again = trained(script, encoder, files, folder / "whole", keep_checkpoints=True, **changes)
+    assert_same(again, golden)
 
 
 def write_rows(path: Path, rows: list[list[object]], separator: str = ",") -> Path:

@@ -117,7 +117,9 @@ def test_a_loss_a_format_and_a_family_are_one_file_and_one_line_each(
     flags += [f"--encoder={data2vec}", "--loss=absolute", f"--output={tmp_path / 'run'}", "--epochs=1", "--max-tokens=40"]
     command = project / "bertFineTuningWithConnectionData.py"
     shown = warm.run([command, "--help"], cwd=project).stdout
-    assert "{absolute,cosine}" in shown and "absolute: the distance" in " ".join(shown.split())
+    assert "{absolute,cosine,cosent,angle,contrastive,online_contrastive}" in "".join(
+        shown.split()
+    ) and "absolute: the distance" in " ".join(shown.split())
     run = warm.run([command, *flags], cwd=project)
     assert run.returncode == 0, run.stderr
     assert "MAX_TOKENS 40 is more than the encoder has positions for: 39 is used." in run.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import connection.training.evaluation
 import connection.training.losses.cosine
 from connection import UserMistake
 from connection.training.correlations import spearman
+from connection.training.losses import LOSSES
 from connection.training.losses.cosine import cosine_loss
 from ConnectionBert import ConnectionBert
 
@@ -265,6 +267,50 @@ def test_bfloat16_is_refused_where_it_is_slower_and_trains_where_not(
     half = [x["loss"] for x in read_metrics(train("half", precision="bfloat16")) if "split" not in x]
     full = [x["loss"] for x in read_metrics(train("full")) if "split" not in x]
     assert half != full and np.allclose(half, full, atol=0.05)
+
+
+@pytest.fixture
+def yes_no_files(tmp_path: Path, pairs_files: dict[str, Path]) -> dict[str, Path]:
+    """The pairs with the scores 0 and 5 only."""
+    files = {}
+    for name, path in pairs_files.items():
+        header, *rows = [line.rsplit(",", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+        files[name] = tmp_path / f"yes-no-{name}.csv"
+        lines = [",".join(header), *(f"{pair},{5 * (float(score) > 2.5):.0f}" for pair, score in rows)]
+        files[name].write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return files
+
+
+def test_a_sum_of_losses_trains_and_is_named(train: Train) -> None:
+    summary = read_summary(train(loss="cosine + 0.01 * cosent(scale=10)"))
+    assert summary["loss"] == "cosine + 0.01 * cosent(scale=10)"
+    steps = [[x["loss"] for x in read_metrics(train(name, loss=loss)) if "split" not in x]
+             for name, loss in (("a", "cosine"), ("b", "cosine + 0.01 * cosent"), ("c", "cosent"))]  # fmt: skip
+    assert steps[0][0] < steps[1][0] < steps[2][0]
+    assert steps[1][0] == pytest.approx(steps[0][0] + 0.01 * steps[2][0], rel=1e-6)
+
+
+def test_labels_are_learnt_and_other_scores_refused_with_the_losses_that_fit(
+    train: Train, yes_no_files: dict[str, Path], tmp_path: Path, pairs_files: dict[str, Path]
+) -> None:
+    labels = {f"{name}_file": path for name, path in yes_no_files.items()}
+    assert read_summary(train(loss="online_contrastive(margin=0.4)", **labels))["loss"] == "online_contrastive(margin=0.4)"
+    with pytest.raises(UserMistake) as refused:
+        train("other", loss="cosine + contrastive", **labels | {"dev_file": pairs_files["dev"]})
+    assert re.fullmatch(
+        r'LOSS is "cosine \+ contrastive", and contrastive learns from yes/no labels: every score must be 0 or 5 '
+        r"\(SCORE_RANGE\), but .*dev\.csv, line \d+, has [\d.]+\. Losses that learn from such scores: cosine, cosent, angle\.",
+        str(refused.value),
+    )
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [*LOSSES, "cosine + 0.01 * cosent(scale=30)"])
+def test_a_run_of_each_loss_is_resumed_to_the_byte(
+    tiny_encoder: Path, yes_no_files: dict[str, Path], tmp_path: Path, loss: str
+) -> None:
+    runs.check_training(script, tiny_encoder, yes_no_files, tmp_path / "run", loss=loss, learning_rate=1e-3)
 
 
 def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -48,17 +48,8 @@ def number(
 
 def choice(*choices: str) -> Kind:
     """One of several texts."""
-    return table_choice(choices)
-
-
-def table_choice(choices: Collection[str], meanings: Callable[[], Mapping[str, str]] = dict) -> Kind:
-    """One of a table's names: of those that it has when a value is checked, so that a name can be added from Python."""
-
-    def check(value: str) -> str | None:
-        listed = ", ".join(f'"{choice}"' for choice in choices)
-        return None if value in choices else f"must be one of {listed}"
-
-    return Kind(str, check, choices=choices, meanings=meanings)
+    listed = ", ".join(f'"{choice}"' for choice in choices)
+    return Kind(str, lambda value: None if value in choices else f"must be one of {listed}", choices=choices)
 
 
 def is_number(column: str | int) -> bool:

@@ -7,13 +7,34 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
+from connection.training.losses import LOSSES
+from connection.training.losses.expression import parse
 
 if TYPE_CHECKING:
+    from connection.reading.splits import Splits
     from connection.training.evaluation import Evaluation
     from connection.training.job import Job
     from ConnectionDataset import PackedPairs
 
 SHOWN_LINES = 5
+
+
+def refuse_unfit_scores(loss: str, splits: Splits, score_range: tuple[float, float]) -> None:
+    """Raise UserMistake if LOSS learns from two labels only and a set has another score; needs no torch."""
+    needy = [term.name for term in parse(loss) if term.entry.only_ends]
+    if not needy:
+        return
+    fitting = ", ".join(name for name, entry in LOSSES.items() if not entry.only_ends)
+    for pairs in splits.named().values():
+        scores = pairs.table["score"].to_numpy()
+        other = ((scores != 0) & (scores != 1)).nonzero()[0]
+        if len(other):
+            low, high = score_range
+            line, score = pairs.table["line"].iloc[other[0]], low + (high - low) * scores[other[0]]
+            raise UserMistake(
+                f'LOSS is "{loss}", and {needy[0]} learns from yes/no labels: every score must be {low:g} or {high:g} '
+                f"(SCORE_RANGE), but {pairs.path}, line {line}, has {score:g}. Losses that learn from such scores: {fitting}."
+            )
 
 
 def refuse_broken_encoder(job: Job, before: Mapping[str, Evaluation]) -> None:

@@ -148,29 +148,8 @@ def assert_same(ours: ConnectionBert, theirs: Any) -> None:
     assert np.abs(vectors[0] - vectors[1]).max() > 0.01
 
 
-def trained(encoder: Path, files: dict[str, Path], output: Path, **changes: object) -> Path:
-    values = {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu", "checkpoints_per_epoch": 2} | changes
-    runs.run_script(script, *runs.file_flags(files), encoder=encoder, output=output, **values)
-    return output
-
-
-def check_training(encoder: Path, files: dict[str, Path], folder: Path) -> None:
-    """A run learns; stopped after its third checkpoint it ends, started again, with the same bytes."""
-    whole = trained(encoder, files, folder / "whole", keep_checkpoints=True)
-    metrics = [json.loads(line) for line in (whole / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    losses = [entry["loss"] for entry in metrics if "learning_rate" in entry]
-    assert len(losses) == 16 and np.mean(losses[-4:]) < np.mean(losses[:4])
-    golden = runs.run_result(whole)
-    first = sorted((whole / "checkpoints").glob("step-*"))[0]
-    for path in (whole / "summary.json", *sorted((whole / "checkpoints").glob("step-*"))[1:]):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert first.is_dir()
-    again = trained(encoder, files, folder / "whole", keep_checkpoints=True)
-    runs.assert_same(again, golden)
-
-
 def test_a_roberta_is_trained_and_resumed_to_the_byte(encoders: Encoders, pairs_files: dict[str, Path], tmp_path: Path) -> None:
-    check_training(encoders("roberta, WordPiece"), pairs_files, tmp_path)
+    runs.check_training(script, encoders("roberta, WordPiece"), pairs_files, tmp_path)
 
 
 @pytest.mark.slow
@@ -178,7 +157,7 @@ def test_a_roberta_is_trained_and_resumed_to_the_byte(encoders: Encoders, pairs_
 def test_each_is_trained_and_resumed_to_the_byte(
     encoders: Encoders, pairs_files: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    check_training(encoders(name), pairs_files, tmp_path)
+    runs.check_training(script, encoders(name), pairs_files, tmp_path)
 
 
 def test_a_bias_by_position_takes_part_in_training(encoders: Encoders) -> None:

@@ -218,7 +218,7 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("TRAIN_FILE", None, "is None; it must be text in quotes."),
         ("SCORE_RANGE", (0, 5, 10), "it must be two numbers, the lower one first."),
         ("SCORE_RANGE", ("0", "5"), "it must be two numbers."),
-        ("LOSS", "cosin", 'it must be one of "cosine".'),
+        ("LOSS", "cosin", 'it must be one of "cosine", "cosent", '),
         ("SCORE_COLUMN", "", "is ''; it must be a column's name, or its number counting from 1."),
         ("SCORE_COLUMN", -1, "is -1; it must be a column's number from 1 to 10,000, or its name."),
         ("SCORE_COLUMN", 10**30, "it must be a column's number from 1 to 10,000, or its name."),
