@@ -310,7 +310,7 @@ def run_job(job: Job) -> None:
     from ConnectionDataset import epoch_loader
 
     settings, schedule = job.settings, Schedule.of(job.settings, rows=len(job.train))
-    evaluated = partial(evaluate, loss=job.loss, loss_rows=settings.BATCH_SIZE)
+    evaluated = partial(evaluate, loss=job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED)
     before = read_before(job.run) or {name: evaluated(job.encoder, dataset) for name, dataset in job.held_out.items()}
     refuse_broken_encoder(job, before)
     first_epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1)
@@ -368,7 +368,7 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
             record_step(job, training, batch, loss, norm, learning_rate)
 
             if schedule.evaluates_after(training.step):
-                dev = evaluate(encoder, job.held_out["dev"], job.loss, loss_rows=settings.BATCH_SIZE)
+                dev = evaluate(encoder, job.held_out["dev"], job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED)
                 record_evaluation(job, training, dev)
                 training.over = 0 < settings.PATIENCE <= training.best.stale
             stopping = stop.asked is not None

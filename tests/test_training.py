@@ -81,7 +81,8 @@ def test_what_a_run_leaves(train: Train, pairs_files: dict[str, Path], capsys: p
     assert summary["encoder"] == "tiny" and summary["steps"] == 2 * math.ceil(60 / 8)  # the last, smaller batch too
     for when in ("before", "after"):
         assert {name: set(metrics) for name, metrics in summary[when].items()} == {
-            name: {"spearman", "pearson", "interval"} | ({"gain"} if when == "after" else set()) for name in ("dev", "test")
+            name: {"spearman", "pearson", "interval", "random_similarity"} | ({"gain"} if when == "after" else set())
+            for name in ("dev", "test")
         }
     assert summary["pairs_per_second"] == pytest.approx(120 / summary["train_seconds"])
     steps = [line for line in read_metrics(output) if "split" not in line]
@@ -90,7 +91,7 @@ def test_what_a_run_leaves(train: Train, pairs_files: dict[str, Path], capsys: p
     assert set(steps[0]) == {"step", "epoch", "loss", "learning_rate", "gradient_norm", "pairs_per_second"}
     evaluations = [line for line in read_metrics(output) if "split" in line]
     assert [line["step"] for line in evaluations] == [0, 8, 16]
-    assert set(evaluations[0]) == {"step", "epoch", "split", "spearman", "pearson", "loss"}
+    assert set(evaluations[0]) == {"step", "epoch", "split", "spearman", "pearson", "loss", "random_similarity"}
     best = max(evaluations, key=lambda line: line["spearman"])
     assert (summary["best_step"], summary["after"]["dev"]["spearman"]) == (best["step"], best["spearman"])
     told = capsys.readouterr()

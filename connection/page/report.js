@@ -76,7 +76,9 @@ function spearmanCard(name) {
     `Spearman on ${name}${known.length ? ` (${known.join(", ")})` : ""}`, change(before.spearman, after.spearman),
     intervals.some(Boolean) && `95 % interval ${shown}`,
     gained(before, after),
-    ["Pearson ", ...change(before.pearson, after.pearson)]);
+    ["Pearson ", ...change(before.pearson, after.pearson)],
+    Number.isFinite(before.random_similarity) && Number.isFinite(after.random_similarity)
+      && ["unrelated sentences: mean similarity ", ...change(before.random_similarity, after.random_similarity)]);
 }
 
 function timeCard() {

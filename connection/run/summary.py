@@ -12,6 +12,7 @@ from connection.encoder.preview import encoder_name
 from connection.reading.preview import count_scores
 from connection.text import format_time
 from connection.training.bootstrap import Interval, gain_interval
+from connection.training.collapse import collapse_text
 from connection.training.evaluation import Evaluation
 from connection.training.progress import EpochRow, Training
 
@@ -38,6 +39,7 @@ def result_text(job: Job, training: Training, before: Mapping[str, Evaluation], 
     lines += [_change_text(name, before[name], after[name], gains[name], training.step) for name in before]
     if any(evaluation.interval for evaluation in before.values()):
         lines.append(WHAT_IT_IS)
+    lines += _random_texts(before, after, training.step)
     if training.best.step is None:
         lines.append(
             f"Spearman was undefined in every evaluation ({before['dev'].why_undefined()}): best/ holds the last weights."
@@ -55,6 +57,18 @@ def _change_text(name: str, before: Evaluation, after: Evaluation, gain: Interva
         return text
     chance = "" if gain[0] > 0 or gain[1] < 0 else ": within chance"
     return f"{text}; change {after.spearman - before.spearman:+.4f} [{gain[0]:+.2f}, {gain[1]:+.2f}]{chance}"
+
+
+def _random_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], steps: int) -> list[str]:
+    """How similar unrelated sentences are, and a warning for each set where training has drawn them together."""
+    parts: list[str] = []
+    warnings: list[str] = []
+    for name in before:
+        first, last = before[name].random_similarity, after[name].random_similarity
+        if first is not None and last is not None:
+            parts.append(f"{name} {first:.2f} before, {last:.2f} after" if steps else f"{name} {first:.2f}")
+            warnings.append(collapse_text(name, first, last))
+    return [f"Mean similarity of unrelated sentences: {'; '.join(parts)}.", *filter(None, warnings)] if parts else []
 
 
 def _gains(job: Job, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> dict[str, Interval | None]:
@@ -115,7 +129,7 @@ def _metrics(
     by_set: dict[str, dict[str, Any] | None] = {"dev": None, "test": None}
     for name, evaluation in evaluations.items():
         plain = evaluation.as_json()
-        metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson")}
+        metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson", "random_similarity")}
         by_set[name] = metrics | {"interval": evaluation.interval} | ({"gain": gains[name]} if gains else {})
     return by_set
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from connection.training.bootstrap import Interval, spearman_interval, with_interval
+from connection.training.collapse import random_pairs, random_similarity
 from connection.training.correlations import pearson, settle_ties, spearman
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Evaluation:
     """The metrics of one set of pairs.
 
     similarities: (n,) the cosines, in the order of the rows. seconds: duration. interval: 95 % interval of `spearman`.
+    random_similarity: the mean cosine of sentences that are in no row together; None if there are none.
     """
 
     spearman: float
@@ -34,12 +36,13 @@ class Evaluation:
     similarities: np.ndarray
     seconds: float
     interval: Interval | None = None
+    random_similarity: float | None = None
 
     def as_json(self) -> dict[str, float | str | None]:
         """The metrics as metrics.jsonl has them: floats, null if undefined; `undefined` gives the reason for Spearman."""
-        metrics = {"spearman": self.spearman, "pearson": self.pearson, "loss": self.loss}
+        metrics = {name: getattr(self, name) for name in ("spearman", "pearson", "loss", "random_similarity")}
         plain: dict[str, float | str | None] = {
-            name: value if math.isfinite(value) else None for name, value in metrics.items()
+            name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()
         }
         return plain if math.isfinite(self.spearman) else plain | {"undefined": self.why_undefined()}
 
@@ -54,12 +57,18 @@ class Evaluation:
 
 
 def evaluate(
-    encoder: ConnectionBert, dataset: ConnectionDataset, loss: Loss, batch_size: int = 4096, loss_rows: int = 16
+    encoder: ConnectionBert,
+    dataset: ConnectionDataset,
+    loss: Loss,
+    batch_size: int = 4096,
+    loss_rows: int = 16,
+    seed: int = 42,
 ) -> Evaluation:
     """Compare the encoder's similarities with the scores of a set. Each distinct sentence is encoded once.
 
     batch_size: sentences encoded at once. loss_rows: rows per call of the loss; with BATCH_SIZE the result is comparable to
-    the training loss. Besides the embeddings, memory holds BLOCK rows at a time.
+    the training loss. seed: which sentences are taken for `random_similarity`. Besides the embeddings, memory holds BLOCK rows
+    at a time.
     Draws no random number and does not change the encoder: evaluating more often does not change the training.
     """
     started = time.perf_counter()
@@ -79,5 +88,6 @@ def evaluate(
         loss=sum(value * count for value, count in losses) / len(dataset),
         similarities=similarities,
         interval=spearman_interval(similarities, scores.numpy()),
+        random_similarity=random_similarity(embeddings.numpy(), random_pairs(dataset.sides, len(embeddings), seed)),
         seconds=time.perf_counter() - started,
     )

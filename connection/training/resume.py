@@ -141,7 +141,8 @@ def _state(training: Training) -> dict[str, Any]:
 
 def _evaluation_state(evaluation: Evaluation) -> dict[str, Any]:
     numbers = {name: _plain(getattr(evaluation, name)) for name in NUMBERS}
-    return numbers | {"interval": list(evaluation.interval) if evaluation.interval else None}
+    interval = list(evaluation.interval) if evaluation.interval else None
+    return numbers | {"interval": interval, "random_similarity": evaluation.random_similarity}
 
 
 def _plain(value: float) -> float | None:
@@ -159,5 +160,6 @@ def _restored(state: Mapping[str, Any]) -> Training:
 def _restored_evaluation(state: Mapping[str, Any]) -> Evaluation:
     """The metrics of an evaluation, without its similarities."""
     numbers = {name: math.nan if state[name] is None else state[name] for name in NUMBERS}
-    low_high = state.get("interval")  # a checkpoint of an older version has none
-    return Evaluation(**numbers, similarities=np.empty(0), interval=tuple(low_high) if low_high else None)
+    low_high, random = state.get("interval"), state.get("random_similarity")  # a checkpoint of an older version has none
+    interval = tuple(low_high) if low_high else None
+    return Evaluation(**numbers, similarities=np.empty(0), interval=interval, random_similarity=random)

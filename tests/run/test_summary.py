@@ -51,7 +51,7 @@ def test_times_and_rates_are_those_of_the_counters(monkeypatch: pytest.MonkeyPat
     assert summary["peak_memory_bytes"] == 123_456_789
     assert (summary["steps"], summary["best_step"], summary["encoder"]) == (5, 3, "tiny")
     assert summary["pairs"] == {"train": 100, "dev": 10, "test": 20}
-    metrics = {"spearman": 0.45, "pearson": 0.225, "interval": None}
+    metrics = {"spearman": 0.45, "pearson": 0.225, "interval": None, "random_similarity": None}
     assert summary["after"]["test"] == metrics | {"gain": summary["after"]["test"]["gain"]}
     assert [summary[name] for name in ("loss", "seed", "learning_rate", "metric")] == ["cosine", 7, 1e-5, "spearman"]
     assert summary["data"] == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -96,7 +97,18 @@ def test_evaluate_is_the_loop_by_hand(encoder: ConnectionBert, texts: tuple[list
     assert evaluation.loss == pytest.approx(loss, abs=1e-6)
     assert evaluation.pearson == pytest.approx(np.corrcoef(similarities, texts[2])[0, 1], abs=1e-5)
     assert evaluation.spearman == pytest.approx(spearman(np.array(similarities), np.array(texts[2])), abs=1e-3)
-    assert evaluation.as_json() == {key: getattr(evaluation, key) for key in ("spearman", "pearson", "loss")}
+    keys = ("spearman", "pearson", "loss", "random_similarity")
+    assert evaluation.as_json() == {key: getattr(evaluation, key) for key in keys}
+    sentences = list(dict.fromkeys([*texts[0], *texts[1]]))
+    together = {frozenset(pair) for pair in zip(texts[0], texts[1], strict=True)}
+    vectors = encoder.encode(sentences).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    apart = [
+        vectors[i] @ vectors[j]
+        for i, j in itertools.combinations(range(len(sentences)), 2)
+        if frozenset((sentences[i], sentences[j])) not in together
+    ]
+    assert len(apart) < 1000 and evaluation.random_similarity == pytest.approx(np.mean(apart), abs=1e-6)
 
 
 @pytest.mark.parametrize("training", [True, False])
