@@ -113,6 +113,10 @@ DEV_SHARE = 0.1
 # parameters. cosent and angle learn the order of the scores only; contrastive and online_contrastive learn from yes/no labels.
 LOSS = "cosine"
 
+# Lengths at which the first numbers of an embedding alone shall be good embeddings, too (Matryoshka), such as (64, 128): a
+# shorter index or a faster search later. The loss is the sum over these lengths and the full one. (): the full one only.
+DIMENSIONS = ()
+
 # Passes over the training pairs. 1 to 4 is usual; 0 evaluates only.
 EPOCHS = 4
 
@@ -184,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     from connection.run.start import adopt_unfinished
     from connection.run.tensorboard_events import check_tensorboard
     from connection.script.interruption import stoppable
-    from connection.training.checks import refuse_unfit_scores
+    from connection.training.checks import refuse_long_dimensions, refuse_unfit_scores
 
     # All errors in constants and files are found here, before weights are loaded or a file is written.
     if settings.TENSORBOARD:
@@ -199,6 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         seed=settings.SEED,
     )
     refuse_unfit_scores(settings.LOSS, splits, settings.SCORE_RANGE)
+    refuse_long_dimensions(settings.DIMENSIONS, folder)
     with stoppable() as stop, claimed(settings.OUTPUT):
         start(settings, folder, splits, stop)
     return 0
@@ -215,6 +220,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     from connection.run.start import Decision, decide, find_checkpoints, tidy_finished
     from connection.training.job import Job
     from connection.training.losses.expression import load as load_loss
+    from connection.training.losses.matryoshka import for_prefixes
 
     data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
@@ -236,7 +242,7 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
             print(f"The earlier run in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
         run = Run(settings.OUTPUT, description, checkpoints, tensorboard=settings.TENSORBOARD)
         try:
-            loss, train = load_loss(settings.LOSS), datasets.pop("train")
+            loss, train = for_prefixes(load_loss(settings.LOSS), settings.DIMENSIONS, encoder.dimension), datasets.pop("train")
             run_job(Job(settings, run, splits, encoder, train, datasets, loss, stop, seconds))
             tidy_finished(settings)
         except BaseException:  # stopped, out of memory, non-finite loss: the curves may show why
@@ -310,7 +316,8 @@ def run_job(job: Job) -> None:
     from ConnectionDataset import epoch_loader
 
     settings, schedule = job.settings, Schedule.of(job.settings, rows=len(job.train))
-    evaluated = partial(evaluate, loss=job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED)
+    lengths = settings.DIMENSIONS
+    evaluated = partial(evaluate, loss=job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED, dimensions=lengths)
     before = read_before(job.run) or {name: evaluated(job.encoder, dataset) for name, dataset in job.held_out.items()}
     refuse_broken_encoder(job, before)
     first_epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1)

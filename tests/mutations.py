@@ -251,6 +251,20 @@ MUTATIONS = [
         "",
         TRAINING,
     ),
+    Mutation(
+        "loss: the full length left out",
+        "connection/training/losses/matryoshka.py",
+        "sorted({*dimensions, full}, reverse=True)",
+        "sorted({*dimensions}, reverse=True) or [full]",
+        LOSS,
+    ),
+    Mutation(
+        "evaluation: pairs of a row are unrelated",
+        "connection/training/collapse.py",
+        "np.setdiff1d(first * sentences + second, rows)",
+        "first * sentences + second",
+        ("tests/training/test_collapse.py",),
+    ),
     # --- what runs on a card
     Mutation(
         "card: padding seen by attention",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import runs
 import torch
@@ -291,6 +292,24 @@ def test_a_sum_of_losses_trains_and_is_named(train: Train) -> None:
     assert steps[1][0] == pytest.approx(steps[0][0] + 0.01 * steps[2][0], rel=1e-6)
 
 
+def test_the_first_numbers_of_an_embedding_are_trained_and_evaluated(
+    train: Train, capsys: pytest.CaptureFixture[str], tiny_encoder: Path, pairs_files: dict[str, Path]
+) -> None:
+    output = train(dimensions=(4, 8), loss="cosine")
+    summary = read_summary(output)
+    lengths = summary["after"]["test"]["spearman_by_length"]
+    assert list(lengths) == ["4", "8"] and list(summary["before"]["dev"]["spearman_by_length"]) == ["4", "8"]
+    table = pd.read_csv(pairs_files["test"])
+    first, second = (ConnectionBert.load(output / "best").encode(table[side].tolist()) for side in ("sentence1", "sentence2"))
+    cosines = torch.cosine_similarity(*(torch.from_numpy(x[:, :4]).double() for x in (first, second))).numpy()
+    assert lengths["4"] == pytest.approx(spearman(cosines, table["score"].to_numpy()), abs=1e-3)
+    assert "Test Spearman of the first numbers of an embedding: 4: " in capsys.readouterr().out
+    steps = [[x["loss"] for x in read_metrics(path) if "split" not in x] for path in (output, train("full"))]
+    assert 2 * steps[1][0] < steps[0][0] < 6 * steps[1][0]  # a sum of three
+    with pytest.raises(UserMistake, match=r"DIMENSIONS has 64, but the embeddings of .*tiny have 32 numbers"):
+        train("long", dimensions=(8, 64))
+
+
 def test_labels_are_learnt_and_other_scores_refused_with_the_losses_that_fit(
     train: Train, yes_no_files: dict[str, Path], tmp_path: Path, pairs_files: dict[str, Path]
 ) -> None:
@@ -308,10 +327,12 @@ def test_labels_are_learnt_and_other_scores_refused_with_the_losses_that_fit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [*LOSSES, "cosine + 0.01 * cosent(scale=30)"])
+@pytest.mark.parametrize("dimensions", [(), (8, 16)])
 def test_a_run_of_each_loss_is_resumed_to_the_byte(
-    tiny_encoder: Path, yes_no_files: dict[str, Path], tmp_path: Path, loss: str
+    tiny_encoder: Path, yes_no_files: dict[str, Path], tmp_path: Path, loss: str, dimensions: tuple[int, ...]
 ) -> None:
-    runs.check_training(script, tiny_encoder, yes_no_files, tmp_path / "run", loss=loss, learning_rate=1e-3)
+    changes = {"loss": loss, "learning_rate": 1e-3} | ({"dimensions": dimensions} if dimensions else {})
+    runs.check_training(script, tiny_encoder, yes_no_files, tmp_path / "run", **changes)
 
 
 def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

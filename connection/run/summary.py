@@ -39,6 +39,7 @@ def result_text(job: Job, training: Training, before: Mapping[str, Evaluation], 
     lines += [_change_text(name, before[name], after[name], gains[name], training.step) for name in before]
     if any(evaluation.interval for evaluation in before.values()):
         lines.append(WHAT_IT_IS)
+    lines += _length_texts(before, after)
     lines += _random_texts(before, after, training.step)
     if training.best.step is None:
         lines.append(
@@ -57,6 +58,16 @@ def _change_text(name: str, before: Evaluation, after: Evaluation, gain: Interva
         return text
     chance = "" if gain[0] > 0 or gain[1] < 0 else ": within chance"
     return f"{text}; change {after.spearman - before.spearman:+.4f} [{gain[0]:+.2f}, {gain[1]:+.2f}]{chance}"
+
+
+def _length_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> list[str]:
+    """Spearman of each set at each length of DIMENSIONS."""
+    return [
+        f"{name.capitalize():4} Spearman of the first numbers of an embedding: "
+        + "; ".join(f"{length}: {before[name].by_length[length]:.4f} → {x:.4f}" for length, x in last.by_length.items())
+        for name, last in after.items()
+        if last.by_length and last.by_length.keys() == before[name].by_length.keys()
+    ]
 
 
 def _random_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], steps: int) -> list[str]:
@@ -130,6 +141,10 @@ def _metrics(
     for name, evaluation in evaluations.items():
         plain = evaluation.as_json()
         metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson", "random_similarity")}
+        if evaluation.by_length:
+            metrics["spearman_by_length"] = {
+                str(length): value if np.isfinite(value) else None for length, value in evaluation.by_length.items()
+            }
         by_set[name] = metrics | {"interval": evaluation.interval} | ({"gain": gains[name]} if gains else {})
     return by_set
 

@@ -16,12 +16,13 @@ class Kind:
     """The values that a constant may take.
 
     check: value → what is wrong with it ("must be …"), or None. choices: the permitted texts, if only these are. meanings: an
-    explanation of each choice for `--help`. also_in: a folder beside the script, in which a relative path that does not exist
-    is looked for as well.
+    explanation of each choice for `--help`. item: the type of the items, of a tuple that may have any length. also_in: a folder
+    beside the script, in which a relative path that does not exist is looked for as well.
     """
 
     type: type
     check: Callable[[Any], str | None] = lambda value: None
+    item: Callable[[Any], Any] | None = None
     is_path: bool = False
     also_in: str = ""
     is_column: bool = False
@@ -82,6 +83,11 @@ def check_separator(value: str) -> str | None:
 def check_range(value: tuple[float, float]) -> str | None:
     valid = len(value) == 2 and all(abs(bound) <= 1e100 for bound in value) and value[0] < value[1]
     return None if valid else "must be two numbers, the lower one first"
+
+
+def check_dimensions(value: tuple[int, ...]) -> str | None:
+    valid = all(1 <= length <= 65_536 for length in value) and len(set(value)) == len(value) <= 32
+    return None if valid else "must be up to 32 different whole numbers from 1 to 65,536"
 
 
 def check_device(value: str) -> str | None:

@@ -125,7 +125,8 @@ def _make_parser(
         if kind.type is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif kind.type is tuple:
-            options |= {"nargs": 2, "metavar": ("LOWEST", "HIGHEST")}
+            options |= {"nargs": "*"} if kind.item else {"nargs": 2, "metavar": ("LOWEST", "HIGHEST")}
+            options |= {"metavar": "VALUE"} if kind.item else {}
         else:
             listed = ",".join(choice or '""' for choice in kind.choices)
             options["metavar"] = f"{{{listed}}}" if listed else "VALUE"
@@ -138,15 +139,25 @@ def _from_text(name: str, kind: Kind, argument: Any) -> Any:
     if kind.type is bool:
         return argument
     try:
+        if kind.item:
+            return tuple(kind.item(text) for text in argument if text)  # "" is the empty tuple
         if kind.type is tuple:
             return tuple(_shortest_number(float(text)) for text in argument)
         if kind.type in (int, float):
             return kind.type(argument)
     except (ValueError, OverflowError):
-        expected = {int: "a whole number", float: "a number", tuple: "two numbers"}[kind.type]
+        expected = _expected(kind)
         shown = " ".join(argument) if kind.type is tuple else argument
         raise UserMistake(f'{flag_of(name)} "{shown}" is not {expected}.') from None
     return "\t" if name == "SEPARATOR" and argument == "\\t" else argument
+
+
+def _expected(kind: Kind) -> str:
+    """What a value of this kind must be, for messages."""
+    if kind.item:
+        return "whole numbers, as in (64, 128)"
+    names = {str: "text in quotes", int: "a whole number", float: "a number", bool: "True or False", tuple: "two numbers"}
+    return names[kind.type]
 
 
 def _shortest_number(value: float) -> float | int:
@@ -165,12 +176,12 @@ def _checked(kind: Kind, value: Any, folder: Path, script: Path, where: str) -> 
         value = float(value)
     has_type = type(value) is kind.type or (kind.is_column and type(value) is int)
     if kind.type is tuple and has_type:
-        has_type = all(type(bound) in (int, float) for bound in value)
-    expected = {str: "text in quotes", int: "a whole number", float: "a number", bool: "True or False", tuple: "two numbers"}
-    problem = kind.check(value) if has_type else f"must be {expected[kind.type]}"
+        types = (kind.item,) if kind.item else (int, float)
+        has_type = all(type(item) in types for item in value)
+    problem = kind.check(value) if has_type else f"must be {_expected(kind)}"
     if problem:
         raise UserMistake(f"{where} is {value!r}; it {problem}.")
-    if kind.type is tuple:
+    if kind.type is tuple and not kind.item:
         return tuple(_shortest_number(float(bound)) for bound in value)  # (0, 5) and (0.0, 5.0) are the same setting
     if kind.is_column:
         return int(value) if is_number(value) else value

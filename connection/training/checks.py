@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
@@ -11,6 +11,7 @@ from connection.training.losses import LOSSES
 from connection.training.losses.expression import parse
 
 if TYPE_CHECKING:
+    from connection.encoder.folder import EncoderFolder
     from connection.reading.splits import Splits
     from connection.training.evaluation import Evaluation
     from connection.training.job import Job
@@ -35,6 +36,14 @@ def refuse_unfit_scores(loss: str, splits: Splits, score_range: tuple[float, flo
                 f'LOSS is "{loss}", and {needy[0]} learns from yes/no labels: every score must be {low:g} or {high:g} '
                 f"(SCORE_RANGE), but {pairs.path}, line {line}, has {score:g}. Losses that learn from such scores: {fitting}."
             )
+
+
+def refuse_long_dimensions(dimensions: Sequence[int], folder: EncoderFolder) -> None:
+    """Raise UserMistake if DIMENSIONS has a length that the encoder's embeddings do not have; needs no torch."""
+    name, default = folder.family.width_and_heads[0]
+    full = folder.config.get(name, default)
+    if dimensions and max(dimensions) > full:
+        raise UserMistake(f"DIMENSIONS has {max(dimensions):,}, but the embeddings of {folder.folder} have {full:,} numbers.")
 
 
 def refuse_broken_encoder(job: Job, before: Mapping[str, Evaluation]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,8 @@ class Evaluation:
     """The metrics of one set of pairs.
 
     similarities: (n,) the cosines, in the order of the rows. seconds: duration. interval: 95 % interval of `spearman`.
-    random_similarity: the mean cosine of sentences that are in no row together; None if there are none.
+    random_similarity: the mean cosine of sentences that are in no row together; None if there are none. by_length: Spearman of
+    the first numbers of the embeddings alone, by how many.
     """
 
     spearman: float
@@ -37,6 +39,7 @@ class Evaluation:
     seconds: float
     interval: Interval | None = None
     random_similarity: float | None = None
+    by_length: dict[int, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, float | str | None]:
         """The metrics as metrics.jsonl has them: floats, null if undefined; `undefined` gives the reason for Spearman."""
@@ -63,25 +66,30 @@ def evaluate(
     batch_size: int = 4096,
     loss_rows: int = 16,
     seed: int = 42,
+    dimensions: Sequence[int] = (),
 ) -> Evaluation:
     """Compare the encoder's similarities with the scores of a set. Each distinct sentence is encoded once.
 
     batch_size: sentences encoded at once. loss_rows: rows per call of the loss; with BATCH_SIZE the result is comparable to
-    the training loss. seed: which sentences are taken for `random_similarity`. Besides the embeddings, memory holds BLOCK rows
-    at a time.
+    the training loss. seed: which sentences are taken for `random_similarity`. dimensions: the lengths of `by_length`. Besides
+    the embeddings, memory holds BLOCK rows at a time.
     Draws no random number and does not change the encoder: evaluating more often does not change the training.
     """
     started = time.perf_counter()
     embeddings = torch.from_numpy(encoder.encode_tokens(dataset.sentences, batch_size))  # (S, H)
     scores = torch.from_numpy(dataset.scores).double()  # (n,)
     similarities, losses = np.empty(len(dataset)), []
+    shorter = {length: np.empty(len(dataset)) for length in sorted(dimensions) if length < embeddings.shape[1]}
     for start in range(0, len(dataset), BLOCK):
         rows = slice(start, start + BLOCK)  # b of them
         first, second = (embeddings[dataset.sides[rows, side]].double() for side in (0, 1))  # (b, H) each
         similarities[rows] = torch.nn.functional.cosine_similarity(first, second).numpy()
+        for length, values in shorter.items():
+            values[rows] = torch.nn.functional.cosine_similarity(first[:, :length], second[:, :length]).numpy()
         parts = zip(*(part.split(loss_rows) for part in (first, second, scores[rows])), strict=True)
         losses += [(float(loss((u, v), targets)), len(targets)) for u, v, targets in parts]
-    similarities = settle_ties(similarities, dataset.sides[:, 0] == dataset.sides[:, 1])
+    same = dataset.sides[:, 0] == dataset.sides[:, 1]
+    similarities = settle_ties(similarities, same)
     return Evaluation(
         spearman=spearman(similarities, scores.numpy()),
         pearson=pearson(similarities, scores.numpy()),
@@ -89,5 +97,6 @@ def evaluate(
         similarities=similarities,
         interval=spearman_interval(similarities, scores.numpy()),
         random_similarity=random_similarity(embeddings.numpy(), random_pairs(dataset.sides, len(embeddings), seed)),
+        by_length={length: spearman(settle_ties(values, same), scores.numpy()) for length, values in shorter.items()},
         seconds=time.perf_counter() - started,
     )

@@ -117,6 +117,7 @@ def test_the_defaults_are_the_designs() -> None:
         "OVERLAP": "report",
         "DEV_SHARE": 0.1,
         "LOSS": "cosine",
+        "DIMENSIONS": [],
         "EPOCHS": 4,
         "BATCH_SIZE": 16,
         "LEARNING_RATE": 2e-5,
@@ -147,7 +148,7 @@ def test_every_constant_is_a_flag() -> None:
         "SEPARATOR": ";",
     }
     other |= {"ENCODING": "cp949", "SCORE_RANGE": (-1, 1), "QUOTING": False, "START_OVER": True, "TENSORBOARD": True}
-    other |= {"KEEP_CHECKPOINTS": True, "DECIMAL": ","}
+    other |= {"KEEP_CHECKPOINTS": True, "DECIMAL": ",", "DIMENSIONS": (64, 128)}
     for name in CONSTANTS:
         default = vars(script)[name]
         value = other.get(name, {str: "other", int: 7, float: 0.5}.get(type(default)))
@@ -219,6 +220,10 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("SCORE_RANGE", (0, 5, 10), "it must be two numbers, the lower one first."),
         ("SCORE_RANGE", ("0", "5"), "it must be two numbers."),
         ("LOSS", "cosin", 'it must be one of "cosine", "cosent", '),
+        ("DIMENSIONS", ("64",), "it must be whole numbers, as in (64, 128)."),
+        ("DIMENSIONS", (64, True), "it must be whole numbers"),
+        ("DIMENSIONS", (0,), "it must be up to 32 different whole numbers from 1 to 65,536."),
+        ("DIMENSIONS", (64, 64), "it must be up to 32 different whole numbers"),
         ("SCORE_COLUMN", "", "is ''; it must be a column's name, or its number counting from 1."),
         ("SCORE_COLUMN", -1, "is -1; it must be a column's number from 1 to 10,000, or its name."),
         ("SCORE_COLUMN", 10**30, "it must be a column's number from 1 to 10,000, or its name."),

@@ -12,6 +12,7 @@ from torch import Tensor
 from connection.training.losses import LOSSES
 from connection.training.losses.cosine import cosine_loss
 from connection.training.losses.expression import Term, check_loss, load, parse
+from connection.training.losses.matryoshka import for_prefixes
 
 
 def pairs(count: int = 7, dimension: int = 5, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
@@ -135,6 +136,16 @@ def test_a_sum_weighs_its_terms_and_passes_parameters_on() -> None:
     assert torch.equal(found, expected)
     assert load("cosine") is cosine_loss
     assert load("2 * cosine")((u, v), scores).item() == pytest.approx(2 * cosine_loss((u, v), scores).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_for_prefixes_is_the_sum_of_the_loss_of_each(name: str) -> None:
+    u, v, scores = pairs(9, 8)
+    loss, targets = LOSSES[name].load(), targets_for(name, scores)
+    found = for_prefixes(loss, (2, 5), 8)((u, v), targets)
+    expected = sum(loss((u[:, :length], v[:, :length]), targets) for length in (2, 5, 8))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert for_prefixes(loss, (8,), 8) is for_prefixes(loss, (), 8) is loss
 
 
 @pytest.mark.parametrize(
