@@ -20,7 +20,7 @@ import bertFineTuningWithConnectionData as script
 import connection.training.evaluation
 import connection.training.losses.cosine
 from connection import UserMistake
-from connection.training.correlations import spearman
+from connection.training.correlations import average_precision, spearman
 from connection.training.losses import LOSSES
 from connection.training.losses.cosine import cosine_loss
 from ConnectionBert import ConnectionBert
@@ -311,10 +311,23 @@ def test_the_first_numbers_of_an_embedding_are_trained_and_evaluated(
 
 
 def test_labels_are_learnt_and_other_scores_refused_with_the_losses_that_fit(
-    train: Train, yes_no_files: dict[str, Path], tmp_path: Path, pairs_files: dict[str, Path]
+    train: Train,
+    yes_no_files: dict[str, Path],
+    tmp_path: Path,
+    pairs_files: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     labels = {f"{name}_file": path for name, path in yes_no_files.items()}
-    assert read_summary(train(loss="online_contrastive(margin=0.4)", **labels))["loss"] == "online_contrastive(margin=0.4)"
+    output = train(loss="online_contrastive(margin=0.4)", **labels)
+    summary = read_summary(output)
+    assert summary["loss"] == "online_contrastive(margin=0.4)"
+    table = pd.read_csv(output / "predictions-dev.csv")
+    expected = average_precision(table["predicted_after"].to_numpy(), table["score"].to_numpy() == 5)
+    assert summary["after"]["dev"]["average_precision"] == pytest.approx(expected, abs=1e-6)
+    assert 0 < summary["before"]["test"]["f1"] <= 1
+    best = next(x for x in reversed(read_metrics(output)) if "split" in x)
+    assert {"average_precision", "f1"} <= best.keys()
+    assert "Dev  average precision " in capsys.readouterr().out
     with pytest.raises(UserMistake) as refused:
         train("other", loss="cosine + contrastive", **labels | {"dev_file": pairs_files["dev"]})
     assert re.fullmatch(

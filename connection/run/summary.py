@@ -39,6 +39,7 @@ def result_text(job: Job, training: Training, before: Mapping[str, Evaluation], 
     lines += [_change_text(name, before[name], after[name], gains[name], training.step) for name in before]
     if any(evaluation.interval for evaluation in before.values()):
         lines.append(WHAT_IT_IS)
+    lines += _yes_no_texts(before, after, training.step)
     lines += _length_texts(before, after)
     lines += _random_texts(before, after, training.step)
     if training.best.step is None:
@@ -58,6 +59,17 @@ def _change_text(name: str, before: Evaluation, after: Evaluation, gain: Interva
         return text
     chance = "" if gain[0] > 0 or gain[1] < 0 else ": within chance"
     return f"{text}; change {after.spearman - before.spearman:+.4f} [{gain[0]:+.2f}, {gain[1]:+.2f}]{chance}"
+
+
+def _yes_no_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], steps: int) -> list[str]:
+    """Average precision and F1 of each set with yes/no scores."""
+    lines = []
+    for name, last in after.items():
+        first = before[name].yes_no
+        if first and last.yes_no:
+            shown = {key: f"{first[key]:.4f} → {x:.4f}" if steps else f"{x:.4f}" for key, x in last.yes_no.items()}
+            lines.append(f"{name.capitalize():4} average precision {shown['average_precision']}, best F1 {shown['f1']}")
+    return lines
 
 
 def _length_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> list[str]:
@@ -140,7 +152,7 @@ def _metrics(
     by_set: dict[str, dict[str, Any] | None] = {"dev": None, "test": None}
     for name, evaluation in evaluations.items():
         plain = evaluation.as_json()
-        metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson", "random_similarity")}
+        metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson", "random_similarity", *evaluation.yes_no)}
         if evaluation.by_length:
             metrics["spearman_by_length"] = {
                 str(length): value if np.isfinite(value) else None for length, value in evaluation.by_length.items()

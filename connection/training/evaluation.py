@@ -13,7 +13,7 @@ import torch
 
 from connection.training.bootstrap import Interval, spearman_interval, with_interval
 from connection.training.collapse import random_pairs, random_similarity
-from connection.training.correlations import pearson, settle_ties, spearman
+from connection.training.correlations import average_precision, best_threshold, pearson, settle_ties, spearman
 
 if TYPE_CHECKING:
     from connection.training.losses import Loss
@@ -29,7 +29,8 @@ class Evaluation:
 
     similarities: (n,) the cosines, in the order of the rows. seconds: duration. interval: 95 % interval of `spearman`.
     random_similarity: the mean cosine of sentences that are in no row together; None if there are none. by_length: Spearman of
-    the first numbers of the embeddings alone, by how many.
+    the first numbers of the embeddings alone, by how many. yes_no: where the scores are the two ends of their range only,
+    "average_precision", and "f1" at the threshold that is best for these pairs.
     """
 
     spearman: float
@@ -40,6 +41,7 @@ class Evaluation:
     interval: Interval | None = None
     random_similarity: float | None = None
     by_length: dict[int, float] = field(default_factory=dict)
+    yes_no: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, float | str | None]:
         """The metrics as metrics.jsonl has them: floats, null if undefined; `undefined` gives the reason for Spearman."""
@@ -47,6 +49,7 @@ class Evaluation:
         plain: dict[str, float | str | None] = {
             name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()
         }
+        plain |= self.yes_no
         return plain if math.isfinite(self.spearman) else plain | {"undefined": self.why_undefined()}
 
     @property
@@ -98,5 +101,16 @@ def evaluate(
         interval=spearman_interval(similarities, scores.numpy()),
         random_similarity=random_similarity(embeddings.numpy(), random_pairs(dataset.sides, len(embeddings), seed)),
         by_length={length: spearman(settle_ties(values, same), scores.numpy()) for length, values in shorter.items()},
+        yes_no=_yes_no(similarities, dataset.scores),
         seconds=time.perf_counter() - started,
     )
+
+
+def _yes_no(similarities: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    if np.unique(scores).tolist() != [0, 1] or not np.isfinite(similarities).all():
+        return {}
+    matches = scores == 1
+    return {
+        "average_precision": average_precision(similarities, matches),
+        "f1": best_threshold(similarities, matches).f1,
+    }

@@ -143,7 +143,8 @@ def _evaluation_state(evaluation: Evaluation) -> dict[str, Any]:
     numbers = {name: _plain(getattr(evaluation, name)) for name in NUMBERS}
     interval = list(evaluation.interval) if evaluation.interval else None
     by_length = {str(length): _plain(value) for length, value in evaluation.by_length.items()}
-    return numbers | {"interval": interval, "random_similarity": evaluation.random_similarity, "by_length": by_length}
+    others = {"random_similarity": evaluation.random_similarity, "by_length": by_length, "yes_no": evaluation.yes_no}
+    return numbers | {"interval": interval} | others
 
 
 def _plain(value: float) -> float | None:
@@ -160,8 +161,9 @@ def _restored(state: Mapping[str, Any]) -> Training:
 
 def _restored_evaluation(state: Mapping[str, Any]) -> Evaluation:
     """The metrics of an evaluation, without its similarities."""
-    numbers = {name: math.nan if state[name] is None else state[name] for name in NUMBERS}
+    numbers: dict[str, Any] = {name: math.nan if state[name] is None else state[name] for name in NUMBERS}
     low_high, random = state.get("interval"), state.get("random_similarity")  # a checkpoint of an older version has none
     interval = tuple(low_high) if low_high else None
     by_length = {int(length): math.nan if x is None else x for length, x in state.get("by_length", {}).items()}
-    return Evaluation(**numbers, similarities=np.empty(0), interval=interval, random_similarity=random, by_length=by_length)
+    others: dict[str, Any] = {"random_similarity": random, "by_length": by_length, "yes_no": state.get("yes_no", {})}
+    return Evaluation(**numbers, similarities=np.empty(0), interval=interval, **others)
