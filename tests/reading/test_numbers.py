@@ -112,7 +112,7 @@ def test_a_collapsed_encoder_is_null_with_the_reason_and_keeps_the_last_weights(
     text = (tmp_path / "run" / "summary.json").read_text(encoding="utf-8")
     summary = json.loads(text, parse_constant=pytest.fail)  # NaN is no JSON
     assert summary["best_step"] is None and summary["best_step_undefined"] == "all similarities are equal"
-    assert summary["before"]["test"] == {"spearman": None, "pearson": None, "interval": None}
+    assert summary["before"]["test"] == {"spearman": None, "pearson": None, "random_similarity": None, "interval": None}
     assert summary["after"]["dev"] == summary["before"]["test"] | {"gain": None}
     lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     evaluations = [line for line in (json.loads(line, parse_constant=pytest.fail) for line in lines) if "split" in line]
