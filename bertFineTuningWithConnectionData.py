@@ -20,6 +20,8 @@ from connection.script.running import run_script
 from connection.script.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from connection.script.interruption import Stop
     from connection.training.evaluation import Evaluation
     from connection.training.job import Job
-    from connection.training.losses import Loss
     from connection.training.progress import Training
     from connection.training.schedule import Schedule
     from ConnectionBert import ConnectionBert
@@ -71,6 +72,10 @@ DEV_FILE = "data/connections-dev.csv"
 # Pairs for the final figures; used neither for training nor for choosing the weights. Empty: no test.
 TEST_FILE = "data/connections-test.csv"
 
+# A second training file, beside scored pairs: pairs that belong together, without scores (a question and its answer). Each step
+# takes BATCH_SIZE rows of it, too. Its columns have the same names. Empty: none.
+POSITIVES_FILE = ""
+
 # Column of the first sentence: its name in the header, or its number (from 1) in a file without a header. In JSON, Parquet
 # and Arrow, "labels.score" is the field score within labels.
 SENTENCE1_COLUMN = "sentence1"
@@ -78,8 +83,16 @@ SENTENCE1_COLUMN = "sentence1"
 # Column of the second sentence: name or number.
 SENTENCE2_COLUMN = "sentence2"
 
-# Column of the score: name or number. A higher score means more similar sentences.
+# Column of the score: name or number. A higher score means more similar sentences. Empty: no scores; the sentences of each row
+# belong together, such as a question and its answer, and the other rows' are what they are told from.
 SCORE_COLUMN = "score"
+
+# Columns of hard negatives, such as ("negative",): sentences that look like sentence2 but do not belong to sentence1. A cell
+# may be empty. For pairs that belong together.
+NEGATIVE_COLUMNS = ()
+
+# Column of the class of each pair, such as entailment, neutral or contradiction; instead of a score. Empty: none.
+LABEL_COLUMN = ""
 
 # Lowest and highest possible score; they become similarity 0 and 1. Use (0, 1) for yes/no labels.
 SCORE_RANGE = (0, 5)
@@ -109,9 +122,15 @@ DEV_SHARE = 0.1
 
 # --- training ---
 
-# Training objective (loss function), such as "cosine", "cosent(scale=30)" or a sum, "cosine + 0.1 * cosent". In brackets: its
-# parameters. cosent and angle learn the order of the scores only; contrastive and online_contrastive learn from yes/no labels.
-LOSS = "cosine"
+# Training objective (loss function), such as "cosine", "cosent(scale=30)" or a sum, "cosine + 0.1 * in_batch". In brackets: its
+# parameters. Empty: the usual one of the data: cosine for scores, in_batch for pairs that belong together, softmax for classes.
+LOSS = ""
+
+# Weight of the pairs of POSITIVES_FILE: their loss, in_batch, is multiplied by it and added.
+POSITIVES_WEIGHT = 1.0
+
+# Score from which a scored pair belongs together, for in_batch in LOSS. Empty: the upper fifth of SCORE_RANGE.
+POSITIVE_SCORE = ""
 
 # Lengths at which the first numbers of an embedding alone shall be good embeddings, too (Matryoshka), such as (64, 128): a
 # shorter index or a faster search later. The loss is the sum over these lengths and the full one. (): the full one only.
@@ -120,8 +139,12 @@ DIMENSIONS = ()
 # Passes over the training pairs. 1 to 4 is usual; 0 evaluates only.
 EPOCHS = 4
 
-# Pairs per step. 16 or 32 is usual; lower it if memory runs out.
+# Pairs per step. 16 or 32 is usual for scores; in_batch learns more from 64 or more, since each pair is told from all others.
 BATCH_SIZE = 16
+
+# Pairs computed at a time, if a step of BATCH_SIZE does not fit into memory; each is then computed twice, and the result is
+# that of the whole step. 0: all at once.
+MEMORY_BATCH_SIZE = 0
 
 # Peak learning rate. 2e-5 is usual for BERT, up to 5e-5; lower it if dev gets worse from the start.
 LEARNING_RATE = 2e-5
@@ -188,7 +211,8 @@ def main(arguments: list[str] | None = None) -> int:
     from connection.run.start import adopt_unfinished
     from connection.run.tensorboard_events import check_tensorboard
     from connection.script.interruption import stoppable
-    from connection.training.checks import refuse_long_dimensions, refuse_unfit_scores
+    from connection.training.checks import refuse_long_dimensions, refuse_unfit_loss
+    from connection.training.losses import USUAL
 
     # All errors in constants and files are found here, before weights are loaded or a file is written.
     if settings.TENSORBOARD:
@@ -196,21 +220,30 @@ def main(arguments: list[str] | None = None) -> int:
     adopt_unfinished(settings, TRAINING_DEFAULTS)
     folder = inspect_encoder(settings.ENCODER, settings.POOLING, (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT))
     splits = read_splits(
-        {"train": settings.TRAIN_FILE, "dev": settings.DEV_FILE, "test": settings.TEST_FILE},
+        {
+            "train": settings.TRAIN_FILE,
+            "dev": settings.DEV_FILE,
+            "test": settings.TEST_FILE,
+            "positives": settings.POSITIVES_FILE,
+        },
         Layout.of(settings),
         overlap=settings.OVERLAP,
         dev_share=settings.DEV_SHARE,
         seed=settings.SEED,
     )
-    refuse_unfit_scores(settings.LOSS, splits, settings.SCORE_RANGE)
+    loss = settings.LOSS or USUAL[splits.shape]
+    refuse_unfit_loss(loss, splits, settings)
     refuse_long_dimensions(settings.DIMENSIONS, folder)
     with stoppable() as stop, claimed(settings.OUTPUT):
-        start(settings, folder, splits, stop)
+        start(settings, folder, splits, loss, stop)
     return 0
 
 
-def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop) -> None:
-    """Begin or resume the run in OUTPUT, or do nothing if it is complete. Raises UserMistake if OUTPUT cannot be used."""
+def start(settings: Settings, folder: EncoderFolder, splits: Splits, loss: str, stop: Stop) -> None:
+    """Begin or resume the run in OUTPUT, or do nothing if it is complete. Raises UserMistake if OUTPUT cannot be used.
+
+    loss: LOSS, or the usual one of these pairs.
+    """
     from connection.disk.files import check_space, set_aside
     from connection.encoder.device import memory_errors_named, prepare_device
     from connection.encoder.weights import weights_bytes
@@ -219,13 +252,13 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     from connection.run.report import write_report
     from connection.run.start import Decision, decide, find_checkpoints, tidy_finished
     from connection.training.job import Job
-    from connection.training.losses.expression import load as load_loss
-    from connection.training.losses.matryoshka import for_prefixes
+    from connection.training.objective import Objective
 
-    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE")}
+    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE", "POSITIVES_FILE")}
     files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
     prompts = dict(zip(("SENTENCE1_PROMPT", "SENTENCE2_PROMPT"), folder.pair_prompts, strict=True))
-    effective = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens, **prompts, **splits.detected}
+    own = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens, "LOSS": loss}
+    effective = {**own, **prompts, **splits.detected}
     description = describe_run(settings.as_json(), effective, TRAINING_DEFAULTS, files)
     decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
     if decision is Decision.DONE:
@@ -237,13 +270,21 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, stop: Stop)
     check_space(settings.OUTPUT, weights_bytes(folder), trains=settings.EPOCHS > 0, going_on=resumes)
     device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
     with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE, MAX_TOKENS=settings.MAX_TOKENS or folder.own_max_tokens):
-        encoder, datasets, seconds = load(settings, folder, splits, device)
+        encoder, datasets, seconds = load(settings, folder, splits, device, loss)
         if decision is Decision.SET_ASIDE:
             print(f"The earlier run in {settings.OUTPUT} is now in {set_aside(settings.OUTPUT)}.")
         run = Run(settings.OUTPUT, description, checkpoints, tensorboard=settings.TENSORBOARD)
         try:
-            loss, train = for_prefixes(load_loss(settings.LOSS), settings.DIMENSIONS, encoder.dimension), datasets.pop("train")
-            run_job(Job(settings, run, splits, encoder, train, datasets, loss, stop, seconds))
+            train, positives = datasets.pop("train"), datasets.pop("positives", None)
+            objective = Objective(
+                loss,
+                encoder.dimension,
+                dimensions=settings.DIMENSIONS,
+                classes=len(splits.classes),
+                seed=settings.SEED,
+                positives_weight=settings.POSITIVES_WEIGHT,
+            ).to(device)
+            run_job(Job(settings, run, splits, encoder, train, datasets, objective, stop, seconds, positives))
             tidy_finished(settings)
         except BaseException:  # stopped, out of memory, non-finite loss: the curves may show why
             write_report(run.folder)
@@ -264,13 +305,16 @@ def leave_finished(settings: Settings) -> None:
 
 
 def load(
-    settings: Settings, folder: EncoderFolder, splits: Splits, device: torch.device
+    settings: Settings, folder: EncoderFolder, splits: Splits, device: torch.device, loss: str
 ) -> tuple[ConnectionBert, dict[str, ConnectionDataset], float]:
-    """The encoder on its device; train, dev and test as token ids; the seconds that both took."""
+    """The encoder on its device; the sets as token ids, by name; the seconds that both took. loss: as for `start`."""
     from connection.encoder.composition import composition_text
     from connection.encoder.device import move_checked
     from connection.encoder.preview import TokenCounts, UnknownPairs, encoder_text
-    from connection.encoder.prompts import SIDES, prompted, prompts_text
+    from connection.encoder.prompts import prompts_text
+    from connection.reading.shape import Shape
+    from connection.training.checks import positive_from
+    from connection.training.losses.expression import chooses
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
@@ -287,16 +331,18 @@ def load(
         print(f"POOLING {encoder.pooling} replaces {folder.own_pooling}, with which this encoder was trained.")
     if any(encoder.pair_prompts):
         print(prompts_text(encoder.pair_prompts))
-    counts, datasets = {name: TokenCounts(encoder.max_tokens) for name in splits.named()}, {}
-    for name, pairs in splits.named().items():
-        table, tokenize = pairs.table, partial(counts[name].tokenize, encoder)
-        first, second = (prompted(table[side], prompt) for side, prompt in zip(SIDES, encoder.pair_prompts, strict=True))
-        datasets[name] = ConnectionDataset(first, second, table["score"].to_numpy(), tokenize)
+    sets = splits.named() | ({"positives": splits.positives} if splits.positives else {})
+    counts, datasets = {name: TokenCounts(encoder.max_tokens) for name in sets}, {}
+    least = positive_from(settings) if splits.shape is Shape.SCORED and chooses(loss) else None
+    for name, pairs in sets.items():
+        tokenize = partial(counts[name].tokenize, encoder)
+        shape = splits.shape if name != "positives" else Shape.TOGETHER
+        datasets[name] = ConnectionDataset.of(pairs.table, tokenize, encoder.pair_prompts, shape=shape, chooses_from=least)
     print(counts["train"].text())
     composed = sum(count.composed for count in counts.values())
     if composed:
         print(composition_text(composed))
-    for name, pairs in splits.named().items():
+    for name, pairs in sets.items():
         unknown = UnknownPairs.of(encoder, datasets[name], pairs.table["line"].tolist())
         if unknown.count:
             print(unknown.text(f"{len(pairs):,} {name} pairs", pairs.path))
@@ -317,17 +363,17 @@ def run_job(job: Job) -> None:
 
     settings, schedule = job.settings, Schedule.of(job.settings, rows=len(job.train))
     lengths = settings.DIMENSIONS
-    evaluated = partial(evaluate, loss=job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED, dimensions=lengths)
+    evaluated = partial(evaluate, objective=job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED, dimensions=lengths)
     before = read_before(job.run) or {name: evaluated(job.encoder, dataset) for name, dataset in job.held_out.items()}
     refuse_broken_encoder(job, before)
-    first_epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1)
-    tried_loss = partial(batch_loss, job.encoder, loss=job.loss, precision=settings.PRECISION)
-    print_forecast(job, schedule, first_epoch, tried_loss, before["dev"])
+    first_epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1, positives=job.positives)
+    print_forecast(job, schedule, first_epoch, partial(backward, job), before["dev"])
     with job.stop.deferred():
         training = train(job, schedule, before)
     if training.best.step is None:
-        job.run.keep_best(job.encoder.save)
+        job.run.keep_best(job.save)
     best = ConnectionBert.load(job.run.best, quiet=True).to(job.encoder.device)
+    job.load_best_loss()
     after = {name: evaluated(best, dataset) for name, dataset in job.held_out.items()}
     summary = summarise(job, training, before, after)
     print(f"{result_text(job, training, before, after)}\n{speed_text(summary)}")
@@ -353,12 +399,15 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
 
     settings, encoder, stop = job.settings, job.encoder, job.stop
     if not settings.WEIGHT_DECAY:
-        encoder.train_rows_of(job.train.ids)  # those of other tokens would never change
-    optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY)
-    training = resume_training(job.run, encoder, optimizer) or begin_training(job, before)
-    compute = replayed(partial(loss_and_gradients, job), encoder)
+        encoder.train_rows_of(job.trained_ids)  # those of other tokens would never change
+    optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY, job.loss)
+    training = resume_training(job, optimizer) or begin_training(job, before)
+    compute: Callable[[PackedPairs], Tensor] = partial(loss_and_gradients, job)
+    if not settings.MEMORY_BATCH_SIZE:  # else a step draws the same random numbers twice, which no CUDA graph does
+        compute = replayed(compute, job.trained, encoder)
+    rows_and_steps = (settings.BATCH_SIZE, settings.SEED, settings.EPOCHS, training.step)
     fill = encoder.device.type == "cuda"  # CUDA graphs have fixed shapes
-    batches = remaining_batches(job.train, settings.BATCH_SIZE, settings.SEED, settings.EPOCHS, training.step, fill=fill)
+    batches = remaining_batches(job.train, *rows_and_steps, positives=job.positives, fill=fill)
     stream = on_device(batches, encoder.device)
 
     encoder.train()
@@ -387,23 +436,30 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
 
 
 def loss_and_gradients(job: Job, batch: PackedPairs) -> Tensor:
-    """The loss of B pairs and the norm of its gradients, (2,); leaves the gradients in the weights, clipped."""
+    """The loss of a batch and the norm of its gradients, (2,); leaves the gradients in the weights, clipped."""
     import torch
 
-    loss = batch_loss(job.encoder, batch, job.loss, job.settings.PRECISION)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(job.encoder.parameters(), job.settings.MAX_GRADIENT_NORM or math.inf)
+    loss = backward(job, batch)
+    norm = torch.nn.utils.clip_grad_norm_(job.trained.values(), job.settings.MAX_GRADIENT_NORM or math.inf)
     return torch.stack((loss.detach(), norm))
 
 
-def batch_loss(encoder: ConnectionBert, batch: PackedPairs, loss: Loss, precision: str) -> Tensor:
-    """The loss of B pairs, with both sides in one forward pass. precision: of the matrix products, as PRECISION."""
+def backward(job: Job, batch: PackedPairs) -> Tensor:
+    """The loss of a batch, with all its sentences in one forward pass, or in parts; leaves the gradients in the weights."""
     import torch
 
+    from connection.training.memory import backward_in_parts
+
+    settings, encoder = job.settings, job.encoder
     batch = batch.to(encoder.device)
-    with torch.autocast(encoder.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        embeddings = encoder(batch)  # (2B, H)
-    return loss(embeddings.chunk(2), batch.scores)  # the embeddings of each side are (B, H)
+    count = -(-len(batch.rows) // settings.MEMORY_BATCH_SIZE) if settings.MEMORY_BATCH_SIZE else 1
+    with torch.autocast(encoder.device.type, torch.bfloat16, enabled=settings.PRECISION == "bfloat16"):
+        if count > 1:
+            return backward_in_parts(encoder, batch, count, lambda embeddings: job.loss(batch.parts(embeddings)))
+        embeddings = encoder(batch)  # (N, H)
+    loss: Tensor = job.loss(batch.parts(embeddings))
+    loss.backward()
+    return loss
 
 
 if __name__ == "__main__":

@@ -81,10 +81,10 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu
     import connection.training.forecast
     from connection.training import evaluation, record, resume
 
-    log, print_forecast, batch_loss = (
+    log, print_forecast, backward = (
         connection.run.folder.Run.log,
         connection.training.forecast.print_forecast,
-        script.batch_loss,
+        script.backward,
     )
 
     def log_and_stop(run: object, line: dict) -> None:
@@ -106,7 +106,7 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu
     def note_begin(*arguments: object, **named: object) -> object:
         if not clock.ends:  # the forecast's trial steps call this too; the last begin is that of the first step
             clock.begin = time.time()
-        return batch_loss(*arguments, **named)
+        return backward(*arguments, **named)
 
     def note_ready(*arguments: object) -> None:
         clock.ready = time.time()
@@ -121,7 +121,7 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu
         contextlib.suppress(Enough),
         mock.patch.object(connection.run.folder.Run, "log", log_and_stop),
         mock.patch.object(connection.training.forecast, "print_forecast", note_ready),
-        mock.patch.object(script, "batch_loss", note_begin),
+        mock.patch.object(script, "backward", note_begin),
         mock.patch.object(evaluation, "evaluate", untimed(evaluation.evaluate)),
         mock.patch.object(record, "record_evaluation", untimed(record.record_evaluation)),
         mock.patch.object(resume, "save_training", untimed(resume.save_training)),
@@ -281,7 +281,7 @@ def compare_use(times: int, only: list[str]) -> Iterator[dict]:
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
     from connection.training.evaluation import evaluate
-    from connection.training.losses.cosine import cosine_loss
+    from connection.training.objective import Objective
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
 
@@ -304,7 +304,7 @@ def compare_use(times: int, only: list[str]) -> Iterator[dict]:
         return measure
 
     encodes = [lambda: ours.encode(sentences), lambda: theirs.encode(sentences, show_progress_bar=False)]
-    evaluations = [lambda: evaluate(ours, dataset, cosine_loss), lambda: evaluator(theirs)]
+    evaluations = [lambda: evaluate(ours, dataset, Objective("cosine", ours.dimension)), lambda: evaluator(theirs)]
     if "encode" in only:
         pairs = alternate(*(rate(len(sentences), f) for f in encodes), times)
         yield row("encode MiniLM-L6, the dev sentences", "sentences a second", pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from connection.script.kinds import (
     Kind,
     check_column,
+    check_columns,
     check_device,
     check_dimensions,
     check_encoding,
@@ -17,6 +18,7 @@ from connection.training.losses import LOSSES
 from connection.training.losses.expression import check_loss
 
 _COLUMN = Kind(str, check_column, is_column=True)
+_OPTIONAL_COLUMN = Kind(str, lambda value: None if value == "" else check_column(value), is_column=True)
 KINDS = {
     "ENCODER": Kind(str, lambda value: None if value else "must name a folder", is_path=True, also_in="transformers/bert"),
     "POOLING": choice("", "mean", "cls", "max"),
@@ -26,9 +28,12 @@ KINDS = {
     "TRAIN_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
     "DEV_FILE": Kind(str, is_path=True),
     "TEST_FILE": Kind(str, is_path=True),
+    "POSITIVES_FILE": Kind(str, is_path=True),
     "SENTENCE1_COLUMN": _COLUMN,
     "SENTENCE2_COLUMN": _COLUMN,
-    "SCORE_COLUMN": _COLUMN,
+    "SCORE_COLUMN": _OPTIONAL_COLUMN,
+    "NEGATIVE_COLUMNS": Kind(tuple, check_columns, item=str, is_column=True),
+    "LABEL_COLUMN": _OPTIONAL_COLUMN,
     "SCORE_RANGE": Kind(tuple, check_range),
     "SEPARATOR": Kind(str, check_separator),
     "QUOTING": Kind(bool),
@@ -37,10 +42,18 @@ KINDS = {
     "SHEET": Kind(str),
     "OVERLAP": choice("report", "drop", "refuse"),
     "DEV_SHARE": number(float, 0, 1, open_low=True, open_high=True),
-    "LOSS": Kind(str, check_loss, choices=LOSSES, meanings=lambda: {name: loss.meaning for name, loss in LOSSES.items()}),
+    "LOSS": Kind(
+        str,
+        lambda value: check_loss(value) if value else None,
+        choices=LOSSES,
+        meanings=lambda: {name: loss.meaning for name, loss in LOSSES.items()},
+    ),
+    "POSITIVES_WEIGHT": number(float, 0, 1_000_000, open_low=True),
+    "POSITIVE_SCORE": Kind(float, lambda value: None if abs(value) <= 1e100 else "must be a score", or_empty=True),
     "DIMENSIONS": Kind(tuple, check_dimensions, item=int),
     "EPOCHS": number(int, 0, 1_000_000),
     "BATCH_SIZE": number(int, 1, 1_000_000),
+    "MEMORY_BATCH_SIZE": number(int, 0, 1_000_000),
     "LEARNING_RATE": number(float, 0, 1, open_low=True),
     "WARMUP": number(float, 0, 1),
     "WEIGHT_DECAY": number(float, 0, 1_000),
@@ -66,6 +79,8 @@ TRAINING_DEFAULTS = {
     "SENTENCE1_COLUMN": "sentence1",
     "SENTENCE2_COLUMN": "sentence2",
     "SCORE_COLUMN": "score",
+    "NEGATIVE_COLUMNS": [],
+    "LABEL_COLUMN": "",
     "SCORE_RANGE": [0, 5],
     "SEPARATOR": "",
     "QUOTING": True,
@@ -74,10 +89,13 @@ TRAINING_DEFAULTS = {
     "SHEET": "",
     "OVERLAP": "report",
     "DEV_SHARE": 0.1,
-    "LOSS": "cosine",
+    "LOSS": "",
+    "POSITIVES_WEIGHT": 1.0,
+    "POSITIVE_SCORE": "",
     "DIMENSIONS": [],
     "EPOCHS": 4,
     "BATCH_SIZE": 16,
+    "MEMORY_BATCH_SIZE": 0,
     "LEARNING_RATE": 2e-05,
     "WARMUP": 0.1,
     "WEIGHT_DECAY": 0.0,
@@ -93,8 +111,8 @@ TRAINING_DEFAULTS = {
     "TENSORBOARD": False,
     "START_OVER": False,
 }
-# The scoring script shares these kinds with training; only its SCORE_COLUMN differs, which may be empty.
-_READING = "SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING DECIMAL SHEET"
+# The scoring script shares these kinds with training.
+_READING = "SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING DECIMAL SHEET"
 _SHARED = f"ENCODER SENTENCE1_PROMPT SENTENCE2_PROMPT {_READING} BATCH_SIZE DEVICE PRECISION THREADS"
 SCORING_KINDS = {name: KINDS[name] for name in _SHARED.split()} | {
     "PAIRS_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
@@ -105,5 +123,4 @@ SCORING_KINDS = {name: KINDS[name] for name in _SHARED.split()} | {
     ),
     "SENTENCE1": Kind(str),
     "SENTENCE2": Kind(str),
-    "SCORE_COLUMN": Kind(str, lambda value: check_column(value) if value else None, is_column=True),
 }

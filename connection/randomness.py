@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 # What a number is drawn for. The same seed and indices give unrelated numbers for two purposes.
-ROW_ORDER, STEP, DEV_SPLIT, DEVICE_TRIAL, BOOTSTRAP, RANDOM_PAIRS = 1, 2, 3, 4, 5, 6
+ROW_ORDER, STEP, DEV_SPLIT, DEVICE_TRIAL, BOOTSTRAP, RANDOM_PAIRS, LOSS_WEIGHTS, POSITIVES_ORDER = range(1, 9)
 
 
 def splitmix64(values: np.ndarray) -> np.ndarray:

@@ -51,7 +51,11 @@ MUTATIONS = [
         LOOP,
     ),
     Mutation(
-        "weight decay ignored", SCRIPT, "make_optimizer(encoder, settings.WEIGHT_DECAY)", "make_optimizer(encoder, 0.0)", LOOP
+        "weight decay ignored",
+        SCRIPT,
+        "make_optimizer(encoder, settings.WEIGHT_DECAY, job.loss)",
+        "make_optimizer(encoder, 0.0, job.loss)",
+        LOOP,
     ),
     Mutation(
         "rate set in the first group only",
@@ -93,15 +97,15 @@ MUTATIONS = [
     Mutation(
         "every epoch in the same order",
         "ConnectionDataset.py",
-        "yield from epoch_loader(dataset, batch_size, seed, epoch, done, fill=fill)",
-        "yield from epoch_loader(dataset, batch_size, seed, 1, done, fill=fill)",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, first, positives=positives, fill=fill)",
+        "yield from epoch_loader(dataset, batch_size, seed, 1, first, positives=positives, fill=fill)",
         LOOP,
     ),
     Mutation(
         "an epoch that was begun begins again",
         "ConnectionDataset.py",
-        "yield from epoch_loader(dataset, batch_size, seed, epoch, done, fill=fill)",
-        "yield from epoch_loader(dataset, batch_size, seed, epoch, 0, fill=fill)",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, first, positives=positives, fill=fill)",
+        "yield from epoch_loader(dataset, batch_size, seed, epoch, 0, positives=positives, fill=fill)",
         RESUME,
     ),
     Mutation(
@@ -125,8 +129,8 @@ MUTATIONS = [
     Mutation(
         "a tie takes the later weights",
         "connection/training/progress.py",
-        "if score > self.spearman:",
-        "if score >= self.spearman:",
+        "if score > self.value:",
+        "if score >= self.value:",
         ("tests/training/test_evaluation.py",),
     ),
     Mutation(
@@ -152,7 +156,7 @@ MUTATIONS = [
         "set()",
         SCORING,
     ),
-    Mutation("PRECISION of training ignored", SCRIPT, 'enabled=precision == "bfloat16"', "enabled=False", TRAINING),
+    Mutation("PRECISION of training ignored", SCRIPT, 'enabled=settings.PRECISION == "bfloat16"', "enabled=False", TRAINING),
     Mutation(
         "THREADS ignored",
         "connection/encoder/device.py",
@@ -239,15 +243,15 @@ MUTATIONS = [
     Mutation("loss: half forgotten", "connection/training/losses/contrastive.py", "losses.mean() / 2", "losses.mean()", LOSS),
     Mutation(
         "loss: parameters ignored",
-        "connection/training/losses/expression.py",
-        "partial(term.entry.load(), **term.parameters)",
-        "partial(term.entry.load())",
+        "connection/training/objective.py",
+        "return partial(function, **parameters) if parameters else function",
+        "return function",
         LOSS,
     ),
     Mutation(
         "loss: labels between yes and no are learnt",
         SCRIPT,
-        "    refuse_unfit_scores(settings.LOSS, splits, settings.SCORE_RANGE)\n",
+        "    refuse_unfit_loss(loss, splits, settings)\n",
         "",
         TRAINING,
     ),
@@ -367,9 +371,9 @@ MUTATIONS = [
     ),
     Mutation(
         "encoder: the prompt of one side for both",
-        "bertFineTuningWithConnectionData.py",
-        "zip(SIDES, encoder.pair_prompts, strict=True)",
-        "zip(SIDES, encoder.pair_prompts[:1] * 2, strict=True)",
+        "ConnectionDataset.py",
+        'second = prompted(table["sentence2"], prompts[1])',
+        'second = prompted(table["sentence2"], prompts[0])',
         ("tests/encoder/test_prompts.py",),
     ),
     # --- data

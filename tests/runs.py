@@ -73,6 +73,26 @@ def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
     return path
 
 
+def write_shapes(path: Path, count: int, seed: int = 0) -> Path:
+    """A CSV of pairs that can be learned by every kind of pairs but scored ones: columns sentence1, sentence2, negative, label.
+
+    sentence2 has other words, one for each of sentence1; many to few, since sentence1 comes with two endings. negative is the
+    sentence2 of another row, empty in every fifth row. label says whether sentence1 has more words than half of the others.
+    """
+    firsts = make_sentences(-(-count // 2), seed)
+    other = dict(zip(WORDS, WORDS[7:] + WORDS[:7], strict=True))
+    seconds = [" ".join(other[word] for word in sentence.strip(".").split()) + "?" for sentence in firsts]
+    half = np.median([len(sentence.split()) for sentence in firsts])
+    rows: list[list[object]] = [["sentence1", "sentence2", "negative", "label"]]
+    for row in range(count):
+        number = row // 2
+        first = firsts[number] if row % 2 else firsts[number] + " a"
+        label = "long" if len(firsts[number].split()) > half else "short"
+        negative = "" if row % 5 == 4 else seconds[(number + 7) % len(seconds)]
+        rows.append([first, seconds[number], negative, label])
+    return write_rows(path, rows)
+
+
 def without_clocks(value: object) -> object:
     """JSON as it was, without the fields that a clock or the machine's memory decides."""
     if isinstance(value, dict):

@@ -124,12 +124,13 @@ def test_the_rows_of_a_dataset(texts: Texts) -> None:
         assert pair.ids2.tolist() == tokenizer([two])[0][0].tolist()
         assert pair.score == pytest.approx(score) and pair.row == row
         assert type(pair.score) is float and type(pair.row) is int
-    assert dataset.tokens == sum(len(x) for row in range(50) for x in (dataset[row].ids1, dataset[row].ids2))
+    tokens = [sum(len(x) for row in rows for x in (dataset[row].ids1, dataset[row].ids2)) for rows in ([3], range(50))]
+    assert dataset.step_tokens([[3], [*range(50)]]).tolist() == tokens
 
 
 def test_a_sentence_paired_with_itself_is_one_sentence() -> None:
     dataset = ConnectionDataset(["a cat", "a dog"], ["a cat", "a cat"], [1, 0], CountingTokenizer())
-    assert len(dataset.sentences) == 2 and dataset.sides.tolist() == [[0, 0], [1, 0]] and dataset.tokens == 8
+    assert len(dataset.sentences) == 2 and dataset.sides.tolist() == [[0, 0], [1, 0]] and dataset.step_tokens([[0, 1]]) == 8
 
 
 def rows_of(dataset: ConnectionDataset, seed: int, epoch: int, batch_size: int = 8) -> list[list[int]]:

@@ -58,7 +58,7 @@ FAMILY = Data2Vec()
 LINES = {  # file → what stands there, and the one line that comes after it
     "connection/training/losses/__init__.py": (
         "LOSSES = {\n",
-        '    "absolute": Entry("connection.training.losses.absolute:absolute_loss", "scored pairs", (0, 1), "the distance"),\n',
+        '    "absolute": Entry("connection.training.losses.absolute:absolute_loss", meaning="the distance"),\n',
     ),
     "connection/reading/formats/__init__.py": ("FORMATS = {\n", '    ".bars": "connection.reading.formats.bar_table",\n'),
     "connection/encoder/families/__init__.py": (
@@ -117,7 +117,7 @@ def test_a_loss_a_format_and_a_family_are_one_file_and_one_line_each(
     flags += [f"--encoder={data2vec}", "--loss=absolute", f"--output={tmp_path / 'run'}", "--epochs=1", "--max-tokens=40"]
     command = project / "bertFineTuningWithConnectionData.py"
     shown = warm.run([command, "--help"], cwd=project).stdout
-    assert "{absolute,cosine,cosent,angle,contrastive,online_contrastive}" in "".join(
+    assert "{absolute,cosine,cosent,angle,contrastive,online_contrastive,in_batch,triplet,softmax}" in "".join(
         shown.split()
     ) and "absolute: the distance" in " ".join(shown.split())
     run = warm.run([command, *flags], cwd=project)

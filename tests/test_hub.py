@@ -142,7 +142,7 @@ def model(tiny_encoder: Path) -> dict[str, bytes]:
     return contents(tiny_encoder) | others
 
 
-@pytest.mark.parametrize("name", ["bert-tiny", "klue/bert-tiny"])
+@pytest.mark.parametrize("name", [pytest.param("bert-tiny", marks=pytest.mark.slow), "klue/bert-tiny"])
 def test_a_bert_arrives_whole_with_only_the_files_that_are_needed(
     hub: Hub, fetch: Callable, model: dict[str, bytes], tiny_encoder: Path, tmp_path: Path, name: str
 ) -> None:
@@ -185,7 +185,7 @@ def test_a_fetch_that_broke_off_goes_on_where_it_stopped(
     assert contents(tmp_path / "bert" / "bert-tiny") == contents(tiny_encoder)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "vocab.txt"])
+@pytest.mark.parametrize("file", [pytest.param("model.safetensors", marks=pytest.mark.slow), "vocab.txt"])
 def test_a_wrong_sum_is_refused_and_nothing_is_put_in_place(
     hub: Hub, fetch: Callable, model: dict[str, bytes], tmp_path: Path, file: str
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_wrong_sum_is_refused_and_nothing_is_put_in_place(
     ("change", "message"),
     [
         ({"config.json": b'{"model_type": "t5"}'}, 'the model type is "t5"; the types bert, camembert, '),
-        ({"config.json": None}, "other lacks config.json"),
+        pytest.param({"config.json": None}, "other lacks config.json", marks=pytest.mark.slow),
         *(
             pytest.param(change, message, marks=pytest.mark.slow)
             for change, message in [

@@ -20,8 +20,9 @@ import bertFineTuningWithConnectionData as script
 import connection.training.evaluation
 import connection.training.losses.cosine
 from connection import UserMistake
+from connection.reading.shape import Shape
 from connection.training.correlations import average_precision, spearman
-from connection.training.losses import LOSSES
+from connection.training.losses import fitting
 from connection.training.losses.cosine import cosine_loss
 from ConnectionBert import ConnectionBert
 
@@ -56,7 +57,7 @@ def script_spearman(monkeypatch: pytest.MonkeyPatch, series: list[float]) -> lis
     def evaluate(encoder: ConnectionBert, *arguments: object, **named: object) -> connection.training.evaluation.Evaluation:
         evaluation = real(encoder, *arguments, **named)
         if len(weights) < len(series):
-            evaluation.spearman = series[len(weights)]
+            evaluation.figures["spearman"] = series[len(weights)]
             weights.append({name: weight.clone() for name, weight in encoder.weights().items()})
         return evaluation
 
@@ -332,14 +333,15 @@ def test_labels_are_learnt_and_other_scores_refused_with_the_losses_that_fit(
         train("other", loss="cosine + contrastive", **labels | {"dev_file": pairs_files["dev"]})
     assert re.fullmatch(
         r'LOSS is "cosine \+ contrastive", and contrastive learns from yes/no labels: every score must be 0 or 5 '
-        r"\(SCORE_RANGE\), but .*dev\.csv, line \d+, has [\d.]+\. Losses that learn from such scores: cosine, cosent, angle\.",
+        r"\(SCORE_RANGE\), but .*dev\.csv, line \d+, has [\d.]+\. "
+        r"Losses that learn from such scores: cosine, cosent, angle, in_batch\.",
         str(refused.value),
     )
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", [*LOSSES, "cosine + 0.01 * cosent(scale=30)"])
+@pytest.mark.parametrize("loss", [*fitting(Shape.SCORED), "cosine + 0.01 * cosent(scale=30)", "cosent + 0.1 * in_batch"])
 @pytest.mark.parametrize("dimensions", [(), (8, 16)])
 def test_a_run_of_each_loss_is_resumed_to_the_byte(
     tiny_encoder: Path, yes_no_files: dict[str, Path], tmp_path: Path, loss: str, dimensions: tuple[int, ...]

@@ -1,7 +1,7 @@
 """The checkpoints of a run: written atomically, read back, and verified by checksum before use.
 
     checkpoints/step-00000120/  model.safetensors  optimizer.safetensors  state.json  MANIFEST.json
-                                [before.safetensors]  [best.safetensors]
+                                [before.safetensors]  [best.safetensors]  [loss.safetensors]  [best-loss.safetensors]
 
 The manifest holds the SHA-256 and size of each file, and fingerprints of the run's constants, data and encoder. What the
 files mean is known only to `connection/training/resume.py`.
@@ -22,7 +22,8 @@ from connection.disk.durable import Chunk, Digest
 
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
-NEEDED, OPTIONAL = ("model.safetensors", "optimizer.safetensors", "state.json"), ("before.safetensors", "best.safetensors")
+NEEDED = ("model.safetensors", "optimizer.safetensors", "state.json")
+OPTIONAL = ("before.safetensors", "best.safetensors", "loss.safetensors", "best-loss.safetensors")
 _NEW, _OLD = ".new-", ".old-"  # prefixes of a folder's name: not complete yet; about to be deleted
 
 

@@ -80,6 +80,8 @@ def _missing(table: Table, header: Sequence[str], layout: Layout, missing: Seque
         suggested = _by_name(columns_found, layout, missing)
     if not suggested and not table.advice:
         text += "\n" + _advice(header, layout, missing)
+    if suggested.get("SCORE_COLUMN") == "":
+        text += "\nWithout a score, the sentences of each row are learned as belonging together."
     return Misfit(text, table.advice | suggested)
 
 
@@ -135,6 +137,8 @@ def _by_name(columns: Sequence[_Column], layout: Layout, missing: Sequence[str])
     texts = [column for column in columns if column.numbers is None]
     numbers = [column for column in columns if column.numbers]
     for constant in missing:
+        if constant not in ("SENTENCE1_COLUMN", "SENTENCE2_COLUMN", "SCORE_COLUMN"):
+            return {}  # what holds classes or negatives cannot be told from the other columns
         pool = [column.name for column in (numbers if constant == "SCORE_COLUMN" else texts)]
         free = [name for name in pool if name not in found.values()]
         near = difflib.get_close_matches(str(layout.columns[constant]), free, n=1)
@@ -150,7 +154,8 @@ def _by_number(columns: Sequence[_Column], layout: Layout) -> dict[str, object]:
     """The numbers of the columns of a file without a header, if its columns are clear."""
     found = _by_name(columns, layout, [*layout.columns])
     number = {column.name: str(column.index + 1) for column in columns}
-    return {constant: number[str(name)] if constant in layout.columns else name for constant, name in found.items()}
+    named = {constant for constant, name in found.items() if constant in layout.columns and name != ""}  # "": no score
+    return {constant: number[str(name)] if constant in named else name for constant, name in found.items()}
 
 
 def _column(index: int, name: str, cells: Sequence[str]) -> _Column:
@@ -173,9 +178,12 @@ def _guess_sentences(found: dict[str, object], texts: Sequence[_Column], missing
 
 
 def _guess_score(found: dict[str, object], numbers: Sequence[_Column], layout: Layout) -> None:
-    """The only column of numbers that does not just count the rows, and the range that fits its numbers."""
+    """The only column of numbers that does not just count the rows, and the range of its numbers; "" if there is none."""
     likely = [column for column in numbers if len(set(column.numbers or [])) > 1 and not _counts(column.numbers or [])]
     if "SCORE_COLUMN" not in found:
+        if not likely:
+            found["SCORE_COLUMN"] = ""
+            return
         if len(likely) != 1:
             return
         found["SCORE_COLUMN"] = likely[0].name

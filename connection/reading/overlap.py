@@ -94,7 +94,7 @@ class DevSplit:
     reason: str
 
 
-def split_dev(table: pd.DataFrame, share: float, seed: int) -> DevSplit:
+def split_dev(table: pd.DataFrame, share: float, seed: int, *, has_scores: bool = True) -> DevSplit:
     """Split `share` of the rows off as dev, by the first possible of three rules. Sentences that are alike count as one.
 
     The rules: no sentence on both sides; no sentence1 and no pair; no pair, otherwise rows at random. A rule joins rows into
@@ -103,24 +103,27 @@ def split_dev(table: pd.DataFrame, share: float, seed: int) -> DevSplit:
     A rule is possible if train and dev have two different scores each and dev has at least half of the wanted rows. Half of
     the rows make the interval of dev's Spearman 1.4 times as wide, which is cheaper than the bias of shared sentences; a dev
     of a few rows would choose the best weights by chance. If no rule gives half, the one that gives most rows is taken.
-    Raises UserMistake if train or dev has no two different scores by any rule.
+    has_scores: whether the rows have scores or classes. Without, one row each is enough for train and dev.
+    Raises UserMistake if train or dev has no two different scores (no row) by any rule.
     """
     wanted = max(1, round(share * len(table)))
     reasons: list[str] = []
     usable: list[DevSplit] = []
     for rule, groups in _groups_by_rule(table):
         split = DevSplit(*_whole_groups(groups, wanted, seed), rule, "; ".join(reasons))
-        has_scores = all(table["score"].iloc[rows].nunique() >= 2 for rows in (split.train, split.dev))
+        least = 2 if has_scores else 1
+        is_usable = all(table["score"].iloc[rows].nunique() >= least for rows in (split.train, split.dev))
         is_large = 2 * len(split.dev) >= wanted
-        if has_scores and is_large:
+        if is_usable and is_large:
             return split
-        usable += [split] * has_scores
+        usable += [split] * is_usable
         reasons.append(_why_not(split, is_large, max(groups.values(), key=len), table))
     if usable:
         return max(usable, key=lambda split: len(split.dev))  # the strictest of those with most rows
+    what = "different scores" if has_scores else "rows"
     raise UserMistake(
-        f"DEV_SHARE: {wanted:,} of the {len(table):,} training rows (a share of {share:g}) cannot be split off with different "
-        "scores in both train and dev, not even at random. Set DEV_FILE, add pairs, or change DEV_SHARE."
+        f"DEV_SHARE: {wanted:,} of the {len(table):,} training rows (a share of {share:g}) cannot be split off with {what} in "
+        "both train and dev, not even at random. Set DEV_FILE, add pairs, or change DEV_SHARE."
     )
 
 

@@ -25,7 +25,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 class Pairs:
     """The pairs of one file.
 
-    table: the columns sentence1, sentence2 (text as in the file), score (float, 0 to 1) and line (the row's first line).
+    table: the columns sentence1, sentence2 (text as in the file), score (float, 0 to 1) and line (the row's first line). Of
+    pairs that belong together, each score is 1; with hard negatives, there are the columns negative1, negative2 and so on (""
+    for none). Of pairs with a class, there is the column label, and the score is the number of the class (`connection.reading.
+    classes`).
     columns, cells: the file's own header and rows; cells are kept only on request.
     ignored_cells: cells to the right of the highest column number, or under a key that the first JSON line does not have.
     control_rows: rows with control characters, which BERT's tokenizer drops (the STS benchmark's train set has one).
@@ -54,15 +57,22 @@ def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) ->
     """
     rows = PairRows(path, layout, keep_cells=keep_cells)
     pairs = Pairs(rows.path, pd.DataFrame(), rows.columns)
-    columns: dict[str, list[Any]] = {"sentence1": [], "sentence2": [], "score": [], "line": []}
+    names = ["sentence1", "sentence2", "score", "line", *(["label"] if layout.label is not None else [])]
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    negatives: list[list[str]] = [[] for _ in layout.negatives]
     for row in rows:
         for name, values in columns.items():
             values.append(getattr(row, name))
+        for texts, text in zip(negatives, row.negatives, strict=True):
+            texts.append(text)
         pairs.control_rows += any(_CONTROL.search(row.cells[index]) for index in rows.indices.values())
         pairs.ignored_cells += len(row.cells) - rows.check.width
         if keep_cells:
             pairs.cells.append([str(cell) for cell in row.cells[: rows.check.width]])
-    pairs.table = pd.DataFrame({name: pd.Series(values, dtype=_DTYPES[name]) for name, values in columns.items()})
+    if layout.shape.has_candidates:
+        columns["score"] = [1.0] * len(columns["line"])
+    columns |= {f"negative{number}": texts for number, texts in enumerate(negatives, start=1)}
+    pairs.table = pd.DataFrame({name: pd.Series(values, dtype=_DTYPES.get(name, object)) for name, values in columns.items()})
     pairs.ignored_cells += rows.table.ignored_cells
     pairs.notes, pairs.style = rows.notes, rows.style
     pairs.detected = {
@@ -75,11 +85,11 @@ def read_pairs(path: str | Path, layout: Layout, *, keep_cells: bool = False) ->
     return pairs
 
 
-_DTYPES = {"sentence1": object, "sentence2": object, "score": np.float64, "line": np.int64}
+_DTYPES = {"score": np.float64, "line": np.int64}  # the others are texts
 
 
 def _check_table(pairs: Pairs, layout: Layout) -> None:
-    scores = pairs.table["score"]
+    scores = pairs.table["score"]  # those of classes are numbered later, by those of the training pairs
     if layout.score is not None and scores.min() == scores.max():
         score = layout.score_range[0] + scores[0] * (layout.score_range[1] - layout.score_range[0])
         raise UserMistake(

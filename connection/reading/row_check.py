@@ -72,6 +72,10 @@ class RowCheck:
             self.long_cells += 1
         if constant is None or constant == "SCORE_COLUMN":
             return ""
+        if constant == "LABEL_COLUMN":
+            return "is empty: write the class, or delete the row" if is_no_text(cell) else ""
+        if constant.startswith("NEGATIVE_COLUMNS") and is_no_text(cell):
+            return ""
         if isinstance(cell, NotText):
             return "is not text: write the sentence, or delete the row"
         if len(cell) > LONGEST_SENTENCE:
@@ -101,6 +105,11 @@ class RowCheck:
         text = cells[self.score_index].strip()
         text = text.replace(",", ".") if self.scores.takes_comma else text
         return bool(NUMBER.fullmatch(text)) and self.layout.score_range[0] <= float(text) <= self.layout.score_range[1]
+
+
+def is_no_text(cell: str) -> bool:
+    """Whether a cell is empty: null in a typed file, or nothing that can be seen."""
+    return not VISIBLE.search(cell) or (isinstance(cell, NotText) and cell == "null")
 
 
 def shown(cell: str) -> str:

@@ -15,20 +15,25 @@ from connection.reading.formats import open_table
 from connection.reading.formats.table import BadRow, Misfit, is_empty
 from connection.reading.formats.text.csv_output import Style
 from connection.reading.layout import Layout
-from connection.reading.row_check import RowCheck
+from connection.reading.row_check import RowCheck, is_no_text
 from connection.text import counted
 
 SHOWN_BAD_ROWS = 20
 
 
 class PairRow(NamedTuple):
-    """A valid row: its first line, its cells, its sentences, its score from 0 to 1 (0 if the layout has no score)."""
+    """A valid row: its first line, its cells, its sentences, its score from 0 to 1 (0 if the layout has no score).
+
+    negatives: its hard negatives, "" for an empty cell. label: its class.
+    """
 
     line: int
     cells: list[str]
     sentence1: str
     sentence2: str
     score: float
+    negatives: tuple[str, ...] = ()
+    label: str = ""
 
 
 class PairRows:
@@ -47,13 +52,16 @@ class PairRows:
         self.indices = column_indices(self.table, layout)
         has_score = "SCORE_COLUMN" in self.indices
         self.layout = layout if has_score else replace(layout, score=None)
-        texts = [self.indices["SENTENCE1_COLUMN"], self.indices["SENTENCE2_COLUMN"]]
-        self.table.need(texts, [self.indices["SCORE_COLUMN"]] if has_score else [], others=keep_cells)
+        self.negatives = [self.indices[name] for name in layout.negative_names]
+        texts = [self.indices["SENTENCE1_COLUMN"], self.indices["SENTENCE2_COLUMN"], *self.negatives]
+        numbers = [self.indices[name] for name in ("SCORE_COLUMN", "LABEL_COLUMN") if name in self.indices]
+        self.table.need(texts, numbers, others=keep_cells)
         self.check = RowCheck(self.layout, self.indices, self.table)
         self.header, self.columns = self.table.header, self.check.names
 
     def __iter__(self) -> Iterator[PairRow]:
         side1, side2 = self.indices["SENTENCE1_COLUMN"], self.indices["SENTENCE2_COLUMN"]
+        label = self.indices.get("LABEL_COLUMN")
         bad: list[str] = []
         bad_count = good_count = 0
         for line, cells in self.table:
@@ -61,7 +69,9 @@ class PairRows:
             if not problems:
                 assert not isinstance(cells, BadRow)  # its reason is a problem
                 good_count += 1
-                yield PairRow(line, cells, str(cells[side1]), str(cells[side2]), score)
+                negatives = tuple("" if is_no_text(cells[index]) else str(cells[index]) for index in self.negatives)
+                own_label = "" if label is None else str(cells[label]).strip()
+                yield PairRow(line, cells, str(cells[side1]), str(cells[side2]), score, negatives, own_label)
             elif not isinstance(cells, BadRow) and is_empty(cells):
                 self.table.blank_lines += 1
             else:

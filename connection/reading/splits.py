@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from connection import UserMistake
+from connection.reading.classes import number_classes
 from connection.reading.formats.table import Misfit
 from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, count_shared, split_dev, without_shared
 from connection.reading.pairs import Pairs, read_pairs
-from connection.reading.preview import first_rows, score_histogram
+from connection.reading.preview import class_histogram, first_rows, negatives_text, score_histogram
 from connection.reading.rows import PairRows
 from connection.reading.scores import range_warning
+from connection.reading.shape import Shape
 
 
 @dataclass
@@ -22,7 +24,8 @@ class Splits:
     """The pairs of a run.
 
     overlap: for "train", the counts of `count_repeats`; for "dev" and "test", those of `count_shared` before any row is
-    left out. detected: what the constants that are "" came to, as `effective` gives it.
+    left out. detected: what the constants that are "" came to, as `effective` gives it. positives: the pairs of POSITIVES_FILE.
+    classes: of pairs with a class, in the order of their numbers.
     """
 
     train: Pairs
@@ -30,6 +33,9 @@ class Splits:
     test: Pairs | None
     overlap: dict[str, dict[str, int]]
     detected: dict[str, Any]
+    shape: Shape = Shape.SCORED
+    positives: Pairs | None = None
+    classes: tuple[str, ...] = field(default=())
 
     def named(self) -> dict[str, Pairs]:
         """The sets that the run has, by name."""
@@ -45,26 +51,59 @@ def read_splits(files: Mapping[str, Path | None], layout: Layout, *, overlap: st
     Raises UserMistake for files and rows that cannot be used.
     """
     train, dev, test = read_files(files, layout)
-    low, high = layout.score_range
-    print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
-    repeats = _print_counts("train", train)
+    positives_file = files.get("positives")
+    positives = _read_positives(positives_file, layout) if positives_file else None
+    shape, low, high = layout.shape, *layout.score_range
+    classes = number_classes(train, [pairs for pairs in (dev, test) if pairs]) if shape is Shape.CLASSES else ()
+    if shape is Shape.SCORED:
+        print(f"Scores: {low:g} to {high:g} in the files become 0 to 1.")
+    repeats = _print_counts("train", train, shape)
     print(f"Read as {', '.join(train.notes)}.")
-    effect = ", so the encoder learns that hardly any pair is alike"
-    if warning := range_warning(train.table["score"].to_numpy(), layout.score_range, effect):
-        print(warning)
-    print(f"Its scores:\n{score_histogram(train.table['score'], layout.score_range)}")
-    print(f"Its first rows:\n{first_rows(train.table, layout.score_range)}")
-    detected = effective({"TRAIN_FILE": train, "DEV_FILE": dev, "TEST_FILE": test})
-    for name, pairs in {"dev": dev, "test": test}.items():
+    _print_contents(train, layout, classes)
+    detected = effective({"TRAIN_FILE": train, "DEV_FILE": dev, "TEST_FILE": test, "POSITIVES_FILE": positives})
+    for name, pairs in {"dev": dev, "test": test, "positives": positives}.items():
         if pairs is not None:
-            _print_counts(name, pairs)
+            _print_counts(name, pairs, Shape.TOGETHER if name == "positives" else shape)
             if pairs.notes != train.notes:
                 print(f"Read as {', '.join(pairs.notes)}.")
+            if layout.negatives and name != "positives":
+                print(negatives_text(pairs.table))
     if dev is None:
-        train, dev = _split(train, dev_share, seed)
-    splits = Splits(train, dev, test, {"train": repeats}, detected)
+        train, dev = _split(train, dev_share, seed, shape)
+    splits = Splits(train, dev, test, {"train": repeats}, detected, shape, positives, classes)
     _apply_overlap(splits, overlap)
     return splits
+
+
+def _read_positives(path: Path, layout: Layout) -> Pairs:
+    """The pairs of POSITIVES_FILE, which has the columns of sentences only. Raises UserMistake."""
+    if layout.shape.has_candidates:
+        raise UserMistake(
+            "POSITIVES_FILE goes with scored pairs or classes, and TRAIN_FILE has neither (SCORE_COLUMN is empty): put all "
+            'pairs into TRAIN_FILE, or set POSITIVES_FILE = "".'
+        )
+    try:
+        return read_pairs(path, replace(layout, score=None, label=None))
+    except UserMistake as mistake:
+        raise UserMistake(f"{mistake}\nThis file is POSITIVES_FILE, whose columns have the names of TRAIN_FILE's.") from None
+
+
+def _print_contents(train: Pairs, layout: Layout, classes: Sequence[str]) -> None:
+    """Print what is learned from the training pairs: their scores or classes, their negatives, their first rows."""
+    table, shape = train.table, layout.shape
+    if shape is Shape.SCORED:
+        effect = ", so the encoder learns that hardly any pair is alike"
+        if warning := range_warning(table["score"].to_numpy(), layout.score_range, effect):
+            print(warning)
+        print(f"Its scores:\n{score_histogram(table['score'], layout.score_range)}")
+    elif shape is Shape.CLASSES:
+        print(f"Its classes:\n{class_histogram(table['score'], classes)}")
+    else:
+        distinct = [f"{table[side].nunique():,} different {side}" for side in ("sentence1", "sentence2")]
+        print(f"No scores (SCORE_COLUMN is empty): each row's sentences belong together; {', '.join(distinct)}.")
+        if layout.negatives:
+            print(negatives_text(table))
+    print(f"Its first rows:\n{first_rows(table, layout.score_range)}")
 
 
 def read_files(files: Mapping[str, Path | None], layout: Layout) -> tuple[Pairs, Pairs | None, Pairs | None]:
@@ -102,7 +141,7 @@ def with_columns(layout: Layout, flags: Mapping[str, object]) -> Layout:
         layout,
         sentence1=columns["SENTENCE1_COLUMN"],
         sentence2=columns["SENTENCE2_COLUMN"],
-        score=columns.get("SCORE_COLUMN"),
+        score=columns.get("SCORE_COLUMN") or None,
     )
 
 
@@ -126,13 +165,13 @@ def effective(files: Mapping[str, Pairs | None]) -> dict[str, Any]:
     return found
 
 
-def _print_counts(name: str, pairs: Pairs) -> dict[str, int]:
+def _print_counts(name: str, pairs: Pairs, shape: Shape) -> dict[str, int]:
     """Print the number of pairs and what is unusual about them. Returns the counts of `count_repeats`."""
     counts = count_repeats(pairs.table)
     notes = {
         "exact repeats": counts["exact_duplicates"],
         "repeats except for case, spacing or order": counts["duplicates"] - counts["exact_duplicates"],
-        "pairs with several scores": counts["pairs_with_several_scores"],
+        f"pairs with several {'classes' if shape is Shape.CLASSES else 'scores'}": counts["pairs_with_several_scores"],
         "cells ignored": pairs.ignored_cells,
         "rows with control characters, which BERT's tokenizer drops": pairs.control_rows,
     }
@@ -141,8 +180,8 @@ def _print_counts(name: str, pairs: Pairs) -> dict[str, int]:
     return counts
 
 
-def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
-    split = split_dev(train.table, share, seed)
+def _split(train: Pairs, share: float, seed: int, shape: Shape) -> tuple[Pairs, Pairs]:
+    split = split_dev(train.table, share, seed, has_scores=not shape.has_candidates)
     parts = [
         Pairs(
             train.path,
@@ -160,29 +199,43 @@ def _split(train: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
 
 def _apply_overlap(splits: Splits, overlap: str) -> None:
     others = {name: pairs for name, pairs in splits.named().items() if name != "train"}
-    for name, pairs in others.items():
-        shared = count_shared(splits.train.table, pairs.table)
-        splits.overlap[name] = shared
-        if shared["pairs"] or shared["sentences"]:
-            print(
-                f"Train and {name} share: identical pairs {shared['exact_pairs']:,}, pairs ignoring case, spacing and order "
-                f"{shared['pairs']:,}, identical sentences {shared['sentences']:,}."
-            )
-    if not any(splits.overlap[name]["pairs"] for name in others):
+    learned = {"train": splits.train} | ({"positives": splits.positives} if splits.positives else {})
+    shares: set[str] = set()  # those of `learned` that share pairs
+    for source, trained in learned.items():
+        for name, pairs in others.items():
+            shared = count_shared(trained.table, pairs.table)
+            splits.overlap[name if source == "train" else f"{source} and {name}"] = shared
+            if shared["pairs"] or shared["sentences"]:
+                print(
+                    f"{source.capitalize()} and {name} share: identical pairs {shared['exact_pairs']:,}, pairs ignoring case, "
+                    f"spacing and order {shared['pairs']:,}, identical sentences {shared['sentences']:,}."
+                )
+            shares |= {source} if shared["pairs"] else set()
+    if not shares:
         return
     if overlap == "refuse":
         raise UserMistake(
-            f"{splits.train.path} contains pairs that are also in dev or test, and OVERLAP is "
+            f"{learned[min(shares, key=list(learned).index)].path} contains pairs that are also in dev or test, and OVERLAP is "
             '"refuse". Remove them, or set OVERLAP = "drop".'
         )
     if overlap == "drop":
-        kept = without_shared(splits.train.table, [pairs.table for pairs in others.values()])
-        if kept["score"].nunique() < 2:
-            raise UserMistake(
-                f'OVERLAP = "drop" leaves no different scores to train on in {splits.train.path}. Add pairs, or set '
-                'OVERLAP = "report".'
-            )
-        print(f'OVERLAP = "drop": {len(splits.train) - len(kept):,} rows left out of train.')
-        splits.train = Pairs(splits.train.path, kept)
+        for source in sorted(shares, key=list(learned).index):
+            _drop_shared(splits, source, learned[source], others.values())
     else:
         print('These pairs stay in train: set OVERLAP to "drop" to leave them out, or to "refuse" to stop.')
+
+
+def _drop_shared(splits: Splits, source: str, pairs: Pairs, others: Iterable[Pairs]) -> None:
+    """Leave out of `train` or `positives` the rows whose pair is also in one of `others`."""
+    kept = without_shared(pairs.table, [other.table for other in others])
+    has_scores = source == "train" and not splits.shape.has_candidates
+    if not len(kept) or (has_scores and kept["score"].nunique() < 2):
+        raise UserMistake(
+            f'OVERLAP = "drop" leaves {"no different scores" if has_scores else "no pair"} to train on in {pairs.path}. Add '
+            'pairs, or set OVERLAP = "report".'
+        )
+    print(f'OVERLAP = "drop": {len(pairs) - len(kept):,} rows left out of {source}.')
+    if source == "train":
+        splits.train = Pairs(pairs.path, kept)
+    else:
+        splits.positives = Pairs(pairs.path, kept)

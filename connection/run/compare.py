@@ -65,14 +65,16 @@ def _figures(summary: Mapping[str, Any]) -> list[str]:
     if not summary:
         return ["unfinished", *[""] * 5]
     metrics = [
-        ((summary.get(when) or {}).get(name) or {}).get("spearman") for name in ("dev", "test") for when in ("before", "after")
+        ((summary.get(when) or {}).get(name) or {}).get(summary.get("metric", "spearman"))
+        for name in ("dev", "test")
+        for when in ("before", "after")
     ]
     figures = ["-" if value is None else f"{value:.4f}" for value in metrics]
     return [*figures, str(summary.get("best_step")), format_time(summary.get("train_seconds", 0))]
 
 
 def _figure(summary: Mapping[str, Any], name: str, default: float) -> float:
-    value = ((summary.get("after") or {}).get(name) or {}).get("spearman")
+    value = ((summary.get("after") or {}).get(name) or {}).get(summary.get("metric", "spearman"))
     return default if value is None else float(value)
 
 

@@ -30,7 +30,13 @@ HARMLESS = {  # may change when a run is resumed
     "TENSORBOARD",
     "START_OVER",
 }
-BY_CONTENT = {"ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE"}  # compared by the contents of the files, not by their paths
+BY_CONTENT = {
+    "ENCODER",
+    "TRAIN_FILE",
+    "DEV_FILE",
+    "TEST_FILE",
+    "POSITIVES_FILE",
+}  # compared by the contents of the files, not by their paths
 BY_EFFECT = {"SENTENCE1_PROMPT", "SENTENCE2_PROMPT"}  # compared by the text that they came to: a name and its text are the same
 # The defaults of the version that wrote format 1.
 DEFAULTS_OF_FORMAT_1 = {

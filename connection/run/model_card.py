@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from connection.encoder.preview import encoder_name, encoder_text
 from connection.encoder.prompts import prompts_text
 from connection.training.bootstrap import with_interval
+from connection.training.metrics import NAMES
 
 if TYPE_CHECKING:
     from ConnectionBert import ConnectionBert
@@ -26,13 +27,10 @@ tags:
 
 # {name}, fine-tuned on sentence pairs
 
-A sentence encoder: {family} with {model}. It was fine-tuned from `{name}` so that the cosine similarity of two sentences
-follows scores from {low:g} to {high:g}.
+A sentence encoder: {family} with {model}. It was fine-tuned from `{name}` {purpose}.
 
 ## Figures
 
-| | pairs | Spearman before | after | Pearson before | after |
-| --- | --- | --- | --- | --- | --- |
 {figures}
 
 [ ]: 95 % interval, by bootstrap over the pairs.
@@ -101,14 +99,13 @@ def model_card(encoder: ConnectionBert, description: Mapping[str, Any], summary:
         family=encoder.family.name,
         model=encoder_text(encoder),
         prompts=_prompts(encoder.pair_prompts),
-        low=low,
-        high=high,
-        figures="\n".join(_figures(name, summary) for name in ("dev", "test") if summary["after"][name]),
+        purpose=_purpose(summary, low, high),
+        figures=_figures(summary),
         train=summary["pairs"]["train"],
         steps=summary["steps"],
         best="these are the last weights" if best_step is None else f"these are the weights after step {best_step:,}",
         aside="; test was used for the final figures only" if summary["after"]["test"] else "; there was no test set",
-        constants="\n".join(f"| {name} | {constants[name]} |" for name in _TRAINING),
+        constants="\n".join(f"| {name} | {summary['loss'] if name == 'LOSS' else constants[name]} |" for name in _TRAINING),
         files=", ".join(files),
         versions=", ".join(f"{package} {version}" for package, version in versions.items()),
         calibration=_CALIBRATION.format(low=low, high=high) if calibrated else "",
@@ -129,12 +126,30 @@ def _name(path: str) -> str:
     return Path(path).name
 
 
-def _figures(name: str, summary: Mapping[str, Any]) -> str:
-    figures = [_figure(summary[when][name], metric) for metric in ("spearman", "pearson") for when in ("before", "after")]
-    return f"| {name} | {summary['pairs'][name]:,} | {' | '.join(figures)} |"
+def _purpose(summary: Mapping[str, Any], low: float, high: float) -> str:
+    """What the encoder was trained for, as the end of a sentence."""
+    if summary["metric"] == "mrr_at_10":
+        return "so that a sentence1 is nearer to the sentence2 that belongs to it than to others, by cosine similarity"
+    if summary["metric"] == "accuracy":
+        return f"so that its embeddings tell the classes of pairs apart: {', '.join(summary['data']['scores']['labels'][:20])}"
+    return f"so that the cosine similarity of two sentences\nfollows scores from {low:g} to {high:g}"
 
 
-def _figure(metrics: Mapping[str, Any], metric: str) -> str:
+def _figures(summary: Mapping[str, Any]) -> str:
+    """The table of metrics, before and after training."""
+    sets = [name for name in ("dev", "test") if summary["after"][name]]
+    metrics = [name for name in NAMES if all(name in summary["after"][split] for split in sets)]
+    head = " | ".join(f"{NAMES[metric]} before | after" for metric in metrics)
+    lines = [f"| | pairs | {head} |", "| --- " * (2 + 2 * len(metrics)) + "|"]
+    for name in sets:
+        figures = [
+            _figure(summary[when][name], metric, summary["metric"]) for metric in metrics for when in ("before", "after")
+        ]
+        lines.append(f"| {name} | {summary['pairs'][name]:,} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def _figure(metrics: Mapping[str, Any], metric: str, chosen: str) -> str:
     if metrics[metric] is None:
         return "not defined"
-    return with_interval(metrics[metric], metrics.get("interval") if metric == "spearman" else None)
+    return with_interval(metrics[metric], metrics.get("interval") if metric == chosen else None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from connection.encoder.prompts import without_prompt
+from connection.reading.shape import Shape
 from connection.run.model_card import model_card
 from connection.run.predictions import prediction_rows
 from connection.run.report import write_report
@@ -26,10 +28,13 @@ def write_result(
     run, splits = job.run, job.splits
     for name, evaluation in after.items():
         pairs = splits.named()[name]
-        header, rows = prediction_rows(pairs, before[name].similarities, evaluation.similarities)
+        texts = [without_prompt(text, best.pair_prompts) for text in job.held_out[name].texts]
+        header, rows = prediction_rows(pairs, before[name], evaluation, texts, splits.classes)
         run.write_table(f"predictions-{name}.csv", header, rows, pairs.style)
-    scores = splits.dev.table["score"].to_numpy()
-    fitted = calibration.Calibration.fit(after["dev"].similarities, scores, job.settings.SCORE_RANGE)
+    fitted = None
+    if splits.shape is Shape.SCORED:
+        scores = splits.dev.table["score"].to_numpy()
+        fitted = calibration.Calibration.fit(after["dev"].similarities, scores, job.settings.SCORE_RANGE)
     if fitted:
         run.write_json(f"best/{calibration.FILE}", fitted.as_json())
     card = model_card(best, run.description, summary, calibrated=fitted is not None)

@@ -10,72 +10,74 @@ import numpy as np
 from connection.encoder.device import describe_device, peak_memory_bytes
 from connection.encoder.preview import encoder_name
 from connection.reading.preview import count_scores
+from connection.reading.shape import Shape
 from connection.text import format_time
-from connection.training.bootstrap import Interval, gain_interval
+from connection.training.bootstrap import Interval, mean_interval, spearman_gain_interval
 from connection.training.collapse import collapse_text
 from connection.training.evaluation import Evaluation
+from connection.training.metrics import MEANINGS, NAMES
 from connection.training.progress import EpochRow, Training
 
 if TYPE_CHECKING:
     from connection.training.job import Job
 
-WHAT_IT_IS = (
-    "Spearman compares the order of similarities with the order of scores: 1 is the same order, 0 none. "
-    "[ ]: 95 % interval, by bootstrap over the pairs."
-)
+INTERVAL = "[ ]: 95 % interval, by bootstrap over the {}."
 
 
-def epoch_table(rows: Sequence[EpochRow]) -> str:
-    """The epochs of a run as a table; epoch 0 is the evaluation before training."""
-    header = ("Epoch", "Training loss", "Dev loss", "Dev Spearman", "Dev Pearson", "Training time", "Evaluation time")
-    lines = [header, tuple("-" * len(title) for title in header), *(row.cells() for row in rows)]
+def epoch_table(rows: Sequence[EpochRow], dev: Evaluation) -> str:
+    """The epochs of a run as a table; epoch 0 is the evaluation before training. dev: an evaluation, for its metrics."""
+    metrics = [f"Dev {NAMES[name]}" for name in dev.main_figures]
+    header = ("Epoch", "Training loss", "Dev loss", *metrics, "Training time", "Evaluation time")
+    lines = [header, tuple("-" * len(title) for title in header), *(row.cells(len(metrics)) for row in rows)]
     return "\n".join("  ".join(cell.rjust(len(title)) for cell, title in zip(line, header, strict=True)) for line in lines)
 
 
 def result_text(job: Job, training: Training, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> str:
     """The table of epochs, each set's figures before → after, and a warning if training has not helped."""
-    lines = ["", epoch_table(training.rows), ""]
+    lines = ["", epoch_table(training.rows, before["dev"]), ""]
+    metric = before["dev"].metric
     gains = _gains(job, before, after)
     lines += [_change_text(name, before[name], after[name], gains[name], training.step) for name in before]
     if any(evaluation.interval for evaluation in before.values()):
-        lines.append(WHAT_IT_IS)
-    lines += _yes_no_texts(before, after, training.step)
+        of = {"mrr_at_10": "different sentence1"}.get(metric, "pairs")
+        lines.append(f"{MEANINGS[metric]} {INTERVAL.format(of)}")
+    lines += _other_texts(before, after, training.step)
     lines += _length_texts(before, after)
     lines += _random_texts(before, after, training.step)
     if training.best.step is None:
-        lines.append(
-            f"Spearman was undefined in every evaluation ({before['dev'].why_undefined()}): best/ holds the last weights."
-        )
+        why = before["dev"].why_undefined()
+        lines.append(f"{NAMES[metric]} was undefined in every evaluation ({why}): best/ holds the last weights.")
     elif training.best.step == 0 and training.step:
         lines.append("Warning: no evaluation was better than the one before training: best/ holds the initial weights.")
     return "\n".join(lines)
 
 
 def _change_text(name: str, before: Evaluation, after: Evaluation, gain: Interval | None, steps: int) -> str:
+    metric = NAMES[before.metric]
     if not steps:
-        return f"{name.capitalize():4} Spearman {before.spearman_text}"
-    text = f"{name.capitalize():4} Spearman {before.spearman_text} before, {after.spearman_text} after"
+        return f"{name.capitalize():4} {metric} {before.value_text}"
+    text = f"{name.capitalize():4} {metric} {before.value_text} before, {after.value_text} after"
     if gain is None or np.array_equal(before.similarities, after.similarities):
         return text
     chance = "" if gain[0] > 0 or gain[1] < 0 else ": within chance"
-    return f"{text}; change {after.spearman - before.spearman:+.4f} [{gain[0]:+.2f}, {gain[1]:+.2f}]{chance}"
+    return f"{text}; change {after.value - before.value:+.4f} [{gain[0]:+.2f}, {gain[1]:+.2f}]{chance}"
 
 
-def _yes_no_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], steps: int) -> list[str]:
-    """Average precision and F1 of each set with yes/no scores."""
+def _other_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], steps: int) -> list[str]:
+    """The metrics of each set beside the one by which dev chooses; Pearson, which the table of epochs has, is left out."""
     lines = []
     for name, last in after.items():
-        first = before[name].yes_no
-        if first and last.yes_no:
-            shown = {key: f"{first[key]:.4f} → {x:.4f}" if steps else f"{x:.4f}" for key, x in last.yes_no.items()}
-            lines.append(f"{name.capitalize():4} average precision {shown['average_precision']}, best F1 {shown['f1']}")
+        first = before[name].figures
+        others = {key: value for key, value in last.figures.items() if key not in (last.metric, "pearson") and key in first}
+        shown = [f"{NAMES[key]} {first[key]:.4f} → {x:.4f}" if steps else f"{NAMES[key]} {x:.4f}" for key, x in others.items()]
+        lines += [f"{name.capitalize():4} {', '.join(shown)}"] if shown else []
     return lines
 
 
 def _length_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> list[str]:
-    """Spearman of each set at each length of DIMENSIONS."""
+    """The metric of each set at each length of DIMENSIONS."""
     return [
-        f"{name.capitalize():4} Spearman of the first numbers of an embedding: "
+        f"{name.capitalize():4} {NAMES[last.metric]} of the first numbers of an embedding: "
         + "; ".join(f"{length}: {before[name].by_length[length]:.4f} → {x:.4f}" for length, x in last.by_length.items())
         for name, last in after.items()
         if last.by_length and last.by_length.keys() == before[name].by_length.keys()
@@ -95,10 +97,15 @@ def _random_texts(before: Mapping[str, Evaluation], after: Mapping[str, Evaluati
 
 
 def _gains(job: Job, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> dict[str, Interval | None]:
-    """The 95 % interval of each set's change in Spearman."""
-    return {
-        name: gain_interval(before[name].similarities, after[name].similarities, job.held_out[name].scores) for name in before
-    }
+    """The 95 % interval of each set's change in the metric by which dev chooses."""
+    found = {}
+    for name, first in before.items():
+        last = after[name]
+        if first.metric == "spearman":
+            found[name] = spearman_gain_interval(first.similarities, last.similarities, job.held_out[name].scores)
+        else:
+            found[name] = mean_interval(last.items - first.items) if len(first.items) == len(last.items) else None
+    return found
 
 
 def summarise(
@@ -112,10 +119,10 @@ def summarise(
     summary = {
         "encoder": encoder_name(job.settings.ENCODER),
         "device": describe_device(device),
-        "loss": job.settings.LOSS,
+        "loss": job.run.description["effective"]["LOSS"],
         "seed": job.settings.SEED,
         "learning_rate": job.settings.LEARNING_RATE,
-        "metric": "spearman",
+        "metric": before["dev"].metric,
         "steps": training.step,
         "best_step": training.best.step,
         "before": _metrics(before),
@@ -152,9 +159,9 @@ def _metrics(
     by_set: dict[str, dict[str, Any] | None] = {"dev": None, "test": None}
     for name, evaluation in evaluations.items():
         plain = evaluation.as_json()
-        metrics: dict[str, Any] = {key: plain[key] for key in ("spearman", "pearson", "random_similarity", *evaluation.yes_no)}
+        metrics: dict[str, Any] = {key: plain[key] for key in (*evaluation.figures, "random_similarity")}
         if evaluation.by_length:
-            metrics["spearman_by_length"] = {
+            metrics[f"{evaluation.metric}_by_length"] = {
                 str(length): value if np.isfinite(value) else None for length, value in evaluation.by_length.items()
             }
         by_set[name] = metrics | {"interval": evaluation.interval} | ({"gain": gains[name]} if gains else {})
@@ -163,10 +170,15 @@ def _metrics(
 
 def _data(job: Job) -> dict[str, Any]:
     """Figures of the training pairs for the report, the same as on the console."""
-    labels, counts = count_scores(job.splits.train.table["score"].to_numpy(), job.settings.SCORE_RANGE)
-    train = job.train
+    scores, train, shape = job.splits.train.table["score"].to_numpy(), job.train, job.splits.shape
+    labels, counts = count_scores(scores, job.settings.SCORE_RANGE) if shape is Shape.SCORED else ([], [])
+    if shape is Shape.CLASSES:
+        labels, counts = list(job.splits.classes), np.bincount(scores.astype(int), minlength=len(job.splits.classes)).tolist()
     return {
+        "shape": shape.value,
         "scores": {"labels": labels, "counts": counts},
+        "negatives": int((train.negatives >= 0).sum()),
+        "positives": len(job.positives) if job.positives else 0,
         "sentences": len(train.texts),
         "cut_sentences": train.cut,
         "tokens": len(train.ids),

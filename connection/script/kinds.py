@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_COLUMNS = 10_000  # that a file of pairs may have
+MOST_NEGATIVES = 100
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Kind:
 
     check: value → what is wrong with it ("must be …"), or None. choices: the permitted texts, if only these are. meanings: an
     explanation of each choice for `--help`. item: the type of the items, of a tuple that may have any length. also_in: a folder
-    beside the script, in which a relative path that does not exist is looked for as well.
+    beside the script, in which a relative path that does not exist is looked for as well. is_column: a number is a column, too.
+    or_empty: a number that may also be "".
     """
 
     type: type
@@ -26,6 +28,7 @@ class Kind:
     is_path: bool = False
     also_in: str = ""
     is_column: bool = False
+    or_empty: bool = False
     choices: Collection[str] = ()
     meanings: Callable[[], Mapping[str, str]] = dict
 
@@ -64,6 +67,13 @@ def check_column(value: str | int) -> str | None:
     if is_number(value) and not (len(str(value)) <= 5 and 0 <= int(value) <= MOST_COLUMNS):
         return f"must be a column's number from 1 to {MOST_COLUMNS:,}, or its name"
     return None
+
+
+def check_columns(value: tuple[str | int, ...]) -> str | None:
+    problem = next((problem for column in value if (problem := check_column(column))), None)
+    if problem is None and (len(value) > MOST_NEGATIVES or len(set(map(str, value))) < len(value)):
+        return f"must be up to {MOST_NEGATIVES} different columns"
+    return problem
 
 
 def check_encoding(value: str) -> str | None:

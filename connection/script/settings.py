@@ -136,7 +136,7 @@ def _make_parser(
 
 def _from_text(name: str, kind: Kind, argument: Any) -> Any:
     """Convert the text of a flag to the type of its constant. Raises UserMistake for text that is not such a value."""
-    if kind.type is bool:
+    if kind.type is bool or (kind.or_empty and argument == ""):
         return argument
     try:
         if kind.item:
@@ -155,7 +155,9 @@ def _from_text(name: str, kind: Kind, argument: Any) -> Any:
 def _expected(kind: Kind) -> str:
     """What a value of this kind must be, for messages."""
     if kind.item:
-        return "whole numbers, as in (64, 128)"
+        return 'names or numbers of columns, as in ("negative",)' if kind.is_column else "whole numbers, as in (64, 128)"
+    if kind.or_empty:
+        return 'a number, or ""'
     names = {str: "text in quotes", int: "a whole number", float: "a number", bool: "True or False", tuple: "two numbers"}
     return names[kind.type]
 
@@ -172,11 +174,15 @@ def _checked(kind: Kind, value: Any, folder: Path, script: Path, where: str) -> 
     """
     if kind.type is tuple and type(value) is list:
         value = tuple(value)
+    if kind.type is tuple and kind.is_column and type(value) in (str, int):  # ("negative") for ("negative",)
+        value = (value,) if value != "" else ()
+    if kind.or_empty and value == "":
+        return value
     if kind.type is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     has_type = type(value) is kind.type or (kind.is_column and type(value) is int)
     if kind.type is tuple and has_type:
-        types = (kind.item,) if kind.item else (int, float)
+        types = (str, int) if kind.is_column else (kind.item,) if kind.item else (int, float)
         has_type = all(type(item) in types for item in value)
     problem = kind.check(value) if has_type else f"must be {_expected(kind)}"
     if problem:
@@ -184,7 +190,8 @@ def _checked(kind: Kind, value: Any, folder: Path, script: Path, where: str) -> 
     if kind.type is tuple and not kind.item:
         return tuple(_shortest_number(float(bound)) for bound in value)  # (0, 5) and (0.0, 5.0) are the same setting
     if kind.is_column:
-        return int(value) if is_number(value) else value
+        columns = [int(column) if is_number(column) else column for column in (value if kind.type is tuple else [value])]
+        return tuple(columns) if kind.type is tuple else columns[0]
     if kind.is_path:
         path = _absolute(value, folder, where) if value else None
         if kind.also_in and path and not path.exists() and not Path(value).is_absolute():

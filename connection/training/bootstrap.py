@@ -26,13 +26,29 @@ def spearman_interval(similarities: np.ndarray, scores: np.ndarray) -> Interval 
     return _percentiles(resampled_spearman(scores, similarities)[0])
 
 
-def gain_interval(before: np.ndarray, after: np.ndarray, scores: np.ndarray) -> Interval | None:
+def spearman_gain_interval(before: np.ndarray, after: np.ndarray, scores: np.ndarray) -> Interval | None:
     """The 95 % interval of the change in Spearman correlation from `before` to `after`, similarities (n,).
 
     Both are computed on the same resamples. None if the change is undefined in most of them.
     """
     first, second = resampled_spearman(scores, before, after)
     return _percentiles(second - first)
+
+
+def mean_interval(values: np.ndarray) -> Interval | None:
+    """The 95 % interval of the mean of values (n,); None if one is not finite.
+
+    >>> [round(bound, 2) for bound in mean_interval(np.resize([0.0, 1.0], 100))]
+    [0.4, 0.6]
+    """
+    if not len(values) or not np.isfinite(values).all():
+        return None
+    means = []
+    resamples = _resamples(len(values))
+    step = max(1, _NUMBERS_AT_ONCE // len(values))
+    for start in range(0, resamples, step):
+        means.append(_draw(np.arange(start, min(start + step, resamples)), len(values)) @ values / len(values))
+    return _percentiles(np.concatenate(means))
 
 
 def with_interval(value: float, interval: Interval | None) -> str:
@@ -50,7 +66,7 @@ def resampled_spearman(scores: np.ndarray, *similarities: np.ndarray) -> np.ndar
     Returns (number of arrays, r), nan where undefined. All arrays share the resamples, which depend on n only.
     """
     count = len(scores)
-    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, 20_000_000 // max(count, 1)))
+    resamples = _resamples(count)
     results = np.full((len(similarities), resamples), np.nan)
     if not all(np.isfinite(values).all() for values in similarities):
         return results
@@ -63,6 +79,11 @@ def resampled_spearman(scores: np.ndarray, *similarities: np.ndarray) -> np.ndar
         for number, ranks in enumerate(similarity_ranks):
             results[number, draws] = _correlation(counts, score_ranks, ranks)
     return results
+
+
+def _resamples(count: int) -> int:
+    """How many resamples are drawn of `count` pairs."""
+    return max(FEWEST_RESAMPLES, min(RESAMPLES, 20_000_000 // max(count, 1)))
 
 
 class _Ties:

@@ -14,44 +14,46 @@ from connection.text import format_time
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.utils.data import DataLoader
 
     from connection.training.evaluation import Evaluation
     from connection.training.job import Job
     from connection.training.schedule import Schedule
     from ConnectionBert import ConnectionBert
-    from ConnectionDataset import PackedPairs, TokenisedPair
+    from ConnectionDataset import EpochLoader, PackedPairs
 
 
 def print_forecast(
     job: Job,
     schedule: Schedule,
-    loader: DataLoader[TokenisedPair],
-    loss: Callable[[PackedPairs], Tensor],
+    loader: EpochLoader,
+    backward: Callable[[PackedPairs], Tensor],
     dev_before: Evaluation,
 ) -> None:
-    """Print about how long the run will take, and its share of padding. loader: of the first epoch."""
+    """Print about how long the run will take, and its share of padding. loader: of the first epoch.
+
+    backward: computes the loss and the gradients of a batch.
+    """
     steps = schedule.steps - (job.run.checkpoints.newest or 0)
     if not steps:
         return
-    seconds = tried_seconds_per_token(job.encoder, loader, loss)
+    seconds = tried_seconds_per_token(job.encoder, loader, backward)
+    job.loss.zero_grad()
     evaluations = steps * len(schedule.evaluated) // schedule.steps_per_epoch + 1
-    print(time_text(steps, seconds * job.train.tokens / schedule.steps_per_epoch, evaluations, dev_before.seconds))
-    assert loader.batch_sampler is not None  # epoch_loader gives it one
-    step_tokens = job.train.step_tokens(loader.batch_sampler)
+    step_tokens = loader.step_tokens()
+    print(time_text(steps, seconds * step_tokens.mean(), evaluations, dev_before.seconds))
     computed = job.encoder.rows_of(step_tokens) if job.settings.PRECISION == "float32" else step_tokens
     print(padding_text(step_tokens, computed))
 
 
 def tried_seconds_per_token(
-    encoder: ConnectionBert, loader: Iterable[PackedPairs], loss: Callable[[PackedPairs], Tensor], tries: int = 2
+    encoder: ConnectionBert, loader: Iterable[PackedPairs], backward: Callable[[PackedPairs], Tensor], tries: int = 2
 ) -> float:
     """Seconds per token of forward and backward, the lowest of `tries` training batches. Does not change the encoder."""
     least = math.inf
     encoder.train()
     for batch in itertools.islice(loader, tries):  # the first one includes one-time setup
         clock = time.perf_counter()
-        loss(batch.to(encoder.device)).backward()
+        backward(batch)
         gradient = next(weight.grad for weight in encoder.parameters() if weight.grad is not None)
         float(gradient.sum())  # reading a number waits for the GPU
         encoder.zero_grad()

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 
 
-def make_optimizer(encoder: torch.nn.Module, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019), without weight decay for biases and LayerNorms; the loop sets the learning rate."""
-    trained = [(name, weight) for name, weight in encoder.named_parameters() if weight.requires_grad]
+def make_optimizer(encoder: torch.nn.Module, weight_decay: float, loss: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter, 2019), without weight decay for biases and LayerNorms; the loop sets the learning rate.
+
+    loss: its parameters are trained, too.
+    """
+    modules = [encoder] + ([] if loss is None else [loss])
+    trained = [named for module in modules for named in module.named_parameters() if named[1].requires_grad]
     decayed = [(name, weight) for name, weight in trained if weight.dim() > 1]
     others = [(name, weight) for name, weight in trained if weight.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -22,22 +26,23 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module) -> dict[str, Tensor]:
-    """The optimizer's state, float32: `name/exp_avg`, `name/exp_avg_sq` and `name/step` of each weight it has updated."""
+def optimizer_tensors(optimizer: torch.optim.Optimizer, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The optimizer's state, float32: `name/exp_avg`, `name/exp_avg_sq` and `name/step` of each weight it has updated.
+
+    trained: the weights by name.
+    """
     return {
-        f"{name}/{key}": value
-        for name, weight in encoder.named_parameters()
-        for key, value in optimizer.state.get(weight, {}).items()
+        f"{name}/{key}": value for name, weight in trained.items() for key, value in optimizer.state.get(weight, {}).items()
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, encoder: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, trained: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     """Restore an optimizer's state from `optimizer_tensors`, in the memory layout that the optimizer itself would use.
 
-    Raises ValueError if names or shapes do not match the encoder's weights.
+    trained: the weights by name. Raises ValueError if names or shapes do not match theirs.
     """
     unused = dict(tensors)
-    for name, weight in encoder.named_parameters():
+    for name, weight in trained.items():
         if f"{name}/step" not in unused:
             continue  # this weight never had a gradient
         state = {key: torch.zeros_like(weight, memory_format=torch.preserve_format) for key in ("exp_avg", "exp_avg_sq")}

@@ -25,15 +25,18 @@ class EpochRow:
     def mean_loss(self) -> float:
         return self.loss_sum / self.pairs
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self, figures: int) -> tuple[str, ...]:
+        """The row of the table of epochs. figures: how many metrics it has."""
         loss = f"{self.mean_loss:.4f}" if self.pairs else "-"
-        metrics = [f"{value:.4f}" for value in (self.dev.loss, self.dev.spearman, self.dev.pearson)] if self.dev else ["-"] * 3
+        shown = (self.dev.loss, *self.dev.main_figures.values()) if self.dev else ()
+        metrics = [f"{value:.4f}" for value in shown] or ["-"] * (1 + figures)
         return (str(self.epoch), loss, *metrics, format_time(self.training_seconds), format_time(self.evaluation_seconds))
 
 
 @dataclass
 class Best:
-    """The best evaluation so far: the highest dev Spearman. A tie keeps the earlier one; nan never wins.
+    """The best evaluation so far: the highest value of the metric by which dev chooses. A tie keeps the earlier one; nan never
+    wins.
 
     >>> best = Best()
     >>> [best.offer(step, score) for step, score in enumerate([0.3, 0.7, 0.5, 0.7, math.nan])], best.step, best.stale
@@ -41,13 +44,13 @@ class Best:
     """
 
     step: int | None = None
-    spearman: float = -math.inf
+    value: float = -math.inf
     stale: int = field(default=0)  # evaluations since the best one
 
     def offer(self, step: int, score: float) -> bool:
         """Record the evaluation after `step` if it is strictly better; return whether it is."""
-        if score > self.spearman:
-            self.step, self.spearman, self.stale = step, score, 0
+        if score > self.value:
+            self.step, self.value, self.stale = step, score, 0
             return True
         self.stale += 1
         return False

@@ -55,7 +55,7 @@ def record_step(
     job: Job, training: Training, batch: PackedPairs, loss: float, gradient_norm: float, learning_rate: float
 ) -> None:
     """Count a step, with the seconds since the previous one, and log it."""
-    pairs, seconds = len(batch.rows), training.lap()
+    pairs, seconds = batch.pairs, training.lap()
     training.count_step(pairs, batch.tokens, loss, learning_rate, seconds)
     job.run.log(
         {
@@ -73,14 +73,14 @@ def record_evaluation(job: Job, training: Training, evaluation: Evaluation) -> N
     """Log and print an evaluation of dev; save the weights to best/ if they are the best so far."""
     training.count_evaluation(evaluation)
     job.run.log({"step": training.step, "epoch": training.epoch, "split": "dev"} | evaluation.as_json())
-    better = training.best.offer(training.step, evaluation.spearman)
+    better = training.best.offer(training.step, evaluation.value)
     training.lap()
     if better:
-        job.run.keep_best(job.encoder.save)
+        job.run.keep_best(job.save)
         training.saving_seconds += training.lap()
     when = f"After step {training.step:,}" if training.step else "Before training"
     tqdm.write(
-        f"{when}: dev Spearman {evaluation.spearman_text}, Pearson {evaluation.pearson:.4f}, loss {evaluation.loss:.4f} "
+        f"{when}: dev {evaluation.text} "
         f"({format_time(evaluation.seconds)}){', the best so far' if better and training.step else ''}"
     )
 

@@ -8,7 +8,7 @@ when it first occurs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,21 +25,26 @@ if TYPE_CHECKING:
 MOST_GRAPHS = 64  # batches of further shapes are computed without a graph
 
 
-def replayed(function: Compute, encoder: ConnectionBert) -> Compute:
-    """The function, by CUDA graphs where the encoder allows it: on a card, with layers composed of torch's operations."""
-    return Replayed(function, encoder) if encoder.device.type == "cuda" and encoder.is_composed else function
+def replayed(function: Compute, trained: Mapping[str, Tensor], encoder: ConnectionBert) -> Compute:
+    """The function, by CUDA graphs where the encoder allows it: on a card, with layers composed of torch's operations.
+
+    trained: the weights in which the function leaves gradients, by name.
+    """
+    if encoder.device.type != "cuda" or not encoder.is_composed:
+        return function
+    return Replayed(function, trained.values(), encoder.device)
 
 
 class Replayed:
-    """A function of a batch that leaves gradients in the encoder's weights and returns a tensor, as CUDA graphs.
+    """A function of a batch that leaves gradients in weights and returns a tensor, as CUDA graphs.
 
     The function must depend on the tensors of the batch only; it may draw random numbers on the card. Results are those of
     the function itself, with the same random numbers. If it cannot be recorded, it is called, and one line says so.
     """
 
-    def __init__(self, function: Compute, encoder: ConnectionBert):
-        self.function, self.device = function, encoder.device
-        self.weights = [weight for weight in encoder.parameters() if weight.requires_grad]
+    def __init__(self, function: Compute, weights: Iterable[Tensor], device: torch.device):
+        self.function, self.device = function, device
+        self.weights = [weight for weight in weights if weight.requires_grad]
         # Graphs share the memory for what they compute, and write their gradients here.
         self.gradients = [torch.zeros_like(weight) for weight in self.weights]
         self.pool = torch.cuda.graph_pool_handle()

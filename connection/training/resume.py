@@ -23,36 +23,43 @@ from connection.disk.safetensors_file import safetensors_chunks
 from connection.encoder.device import describe_device
 from connection.encoder.packed.trained_rows import TrainedRows
 from connection.training.evaluation import Evaluation
+from connection.training.job import LOSS_WEIGHTS
 from connection.training.optimizer import optimizer_tensors, restore_optimizer
 from connection.training.progress import Best, EpochRow, Training
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from connection.run.folder import Run
     from connection.training.job import Job
     from ConnectionBert import ConnectionBert
 
-NUMBERS = ("spearman", "pearson", "loss", "seconds")  # of an Evaluation
+OLD_FIGURES = ("spearman", "pearson")  # of a checkpoint of an older version, which had no others but those of yes/no scores
 
 
 def save_training(job: Job, training: Training, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint of the last step. Raises UserMistake if that fails; the previous checkpoint is then unchanged."""
     run, encoder = job.run, job.encoder
     training.lap()
-    moments = optimizer_tensors(optimizer, encoder.bert)
+    moments = optimizer_tensors(optimizer, job.trained)
     weights = encoder.weights()
+    own = job.loss.weights()
     state = _state(training) | {"environment": environment(run, encoder), "trained_rows": _trained_rows(encoder)}
-    similarities = {name: torch.from_numpy(evaluation.similarities) for name, evaluation in training.before.items()}
     files = {
-        "before.safetensors": safetensors_chunks(similarities),
+        "before.safetensors": safetensors_chunks(_arrays(training.before)),
         "model.safetensors": safetensors_chunks(weights),
         "optimizer.safetensors": safetensors_chunks(moments),
         "state.json": [json.dumps(state, indent=2, allow_nan=False).encode() + b"\n"],
     }
-    size = 4 * sum(tensor.numel() for tensor in (*weights.values(), *moments.values()))
+    size = 4 * sum(tensor.numel() for tensor in (*weights.values(), *moments.values(), *own.values()))
+    if own:
+        files[LOSS_WEIGHTS] = safetensors_chunks(own)
     if training.best.step not in (None, 0, training.step):
-        best = run.best / "model.safetensors"
-        files["best.safetensors"] = durable.read_blocks(best)
-        size += best.stat().st_size
+        for name, path in {"best.safetensors": "model.safetensors", f"best-{LOSS_WEIGHTS}": LOSS_WEIGHTS}.items():
+            best = run.best / path
+            if path != LOSS_WEIGHTS or own:
+                files[name] = durable.read_blocks(best)
+                size += best.stat().st_size
     run.sync_log()
     run.checkpoints.write(training.step, files, size)
     training.saving_seconds += training.lap()
@@ -68,19 +75,32 @@ def read_before(run: Run) -> dict[str, Evaluation] | None:
     if step is None or not (folder / "before.safetensors").is_file():  # a checkpoint of an older version
         return None
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    similarities = safetensors.torch.load_file(folder / "before.safetensors")
-    return {
-        name: dataclasses.replace(_restored_evaluation(metrics), similarities=similarities[name].numpy())
-        for name, metrics in state["before"].items()
-    }
+    arrays = {name: x.numpy() for name, x in safetensors.torch.load_file(folder / "before.safetensors").items()}
+    found = {}
+    for name, metrics in state["before"].items():
+        by_row = {key.removeprefix(f"{name}/row/"): x for key, x in arrays.items() if key.startswith(f"{name}/row/")}
+        evaluation = dataclasses.replace(_restored_evaluation(metrics), similarities=arrays[name], by_row=by_row)
+        found[name] = dataclasses.replace(evaluation, items=arrays.get(f"{name}/items", evaluation.items))
+    return found
 
 
-def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Optimizer) -> Training | None:
-    """Restore encoder, optimizer and best/ from the run's newest checkpoint; None if there is none.
+def _arrays(evaluations: Mapping[str, Evaluation]) -> dict[str, torch.Tensor]:
+    """What evaluations have for each row, as tensors: similarities by the set's name, the others below it."""
+    found = {}
+    for name, evaluation in evaluations.items():
+        found[name] = evaluation.similarities
+        found |= {f"{name}/items": evaluation.items} if len(evaluation.items) else {}
+        found |= {f"{name}/row/{column}": values for column, values in evaluation.by_row.items()}
+    return {name: torch.from_numpy(values) for name, values in found.items()}
 
-    encoder: as loaded for a new run. Prints the step, and what has changed on the machine since then.
+
+def resume_training(job: Job, optimizer: torch.optim.Optimizer) -> Training | None:
+    """Restore encoder, loss, optimizer and best/ from the run's newest checkpoint; None if there is none.
+
+    The encoder is as loaded for a new run. Prints the step, and what has changed on the machine since then.
     Raises UserMistake if the sentences now give other tokens.
     """
+    run, encoder = job.run, job.encoder
     step = run.checkpoints.newest
     if step is None:
         return None
@@ -95,20 +115,24 @@ def resume_training(run: Run, encoder: ConnectionBert, optimizer: torch.optim.Op
     training.before = read_before(run) or {}
     if training.best.step is not None:
         if training.best.step:
-            encoder.load_weights(
-                safetensors.torch.load_file(
-                    folder / ("model.safetensors" if training.best.step == step else "best.safetensors")
-                )
-            )
-        run.keep_best(encoder.save)
-    encoder.load_weights(safetensors.torch.load_file(folder / "model.safetensors"))
-    restore_optimizer(optimizer, encoder.bert, safetensors.torch.load_file(folder / "optimizer.safetensors"))
+            is_current = training.best.step == step
+            _load(job, folder, *(("model.safetensors", "") if is_current else ("best.safetensors", "best-")))
+        run.keep_best(job.save)
+    _load(job, folder, "model.safetensors", "")
+    restore_optimizer(optimizer, job.trained, safetensors.torch.load_file(folder / "optimizer.safetensors"))
     print(f"Resuming after step {step:,}, from {folder}.")
     saved, current = state["environment"], environment(run, encoder)
     changes = [f"{name} {saved.get(name)} → {current[name]}" for name in current if saved.get(name) != current[name]]
     if changes:
         print(f"Changed since then: {'; '.join(changes)}. The run continues; results may differ in the last digits.")
     return training
+
+
+def _load(job: Job, folder: Path, weights: str, prefix: str) -> None:
+    """Restore the encoder's weights from a file of a checkpoint, and those of losses' own from the one with this prefix."""
+    job.encoder.load_weights(safetensors.torch.load_file(folder / weights))
+    if job.loss.weights():
+        job.loss.load_weights(safetensors.torch.load_file(folder / f"{prefix}{LOSS_WEIGHTS}"))
 
 
 def environment(run: Run, encoder: ConnectionBert) -> dict[str, str]:
@@ -133,18 +157,21 @@ def _state(training: Training) -> dict[str, Any]:
         "over": training.over,
         "train_seconds": training.train_seconds,
         "saving_seconds": training.saving_seconds,
-        "best": {"step": best.step, "spearman": _plain(best.spearman), "stale": best.stale},
+        "best": {"step": best.step, "value": _plain(best.value), "stale": best.stale},
         "before": {name: _evaluation_state(evaluation) for name, evaluation in training.before.items()},
         "rows": [vars(row) | {"dev": row.dev and _evaluation_state(row.dev)} for row in training.rows],
     }
 
 
 def _evaluation_state(evaluation: Evaluation) -> dict[str, Any]:
-    numbers = {name: _plain(getattr(evaluation, name)) for name in NUMBERS}
-    interval = list(evaluation.interval) if evaluation.interval else None
-    by_length = {str(length): _plain(value) for length, value in evaluation.by_length.items()}
-    others = {"random_similarity": evaluation.random_similarity, "by_length": by_length, "yes_no": evaluation.yes_no}
-    return numbers | {"interval": interval} | others
+    return {
+        "figures": {name: _plain(value) for name, value in evaluation.figures.items()},
+        "loss": _plain(evaluation.loss),
+        "seconds": evaluation.seconds,
+        "interval": list(evaluation.interval) if evaluation.interval else None,
+        "random_similarity": evaluation.random_similarity,
+        "by_length": {str(length): _plain(value) for length, value in evaluation.by_length.items()},
+    }
 
 
 def _plain(value: float) -> float | None:
@@ -153,17 +180,27 @@ def _plain(value: float) -> float | None:
 
 def _restored(state: Mapping[str, Any]) -> Training:
     best = state["best"]
-    spearman = -math.inf if best["spearman"] is None else best["spearman"]
+    value = best["value"] if "value" in best else best["spearman"]  # as an older version called it
+    value = -math.inf if value is None else value
     counters = {name: state[name] for name in ("step", "pairs", "tokens", "train_seconds", "saving_seconds", "over")}
     rows = [EpochRow(**row | {"dev": row["dev"] and _restored_evaluation(row["dev"])}) for row in state["rows"]]
-    return Training(Best(best["step"], spearman, best["stale"]), rows, **counters)
+    return Training(Best(best["step"], value, best["stale"]), rows, **counters)
 
 
 def _restored_evaluation(state: Mapping[str, Any]) -> Evaluation:
-    """The metrics of an evaluation, without its similarities."""
-    numbers: dict[str, Any] = {name: math.nan if state[name] is None else state[name] for name in NUMBERS}
-    low_high, random = state.get("interval"), state.get("random_similarity")  # a checkpoint of an older version has none
-    interval = tuple(low_high) if low_high else None
-    by_length = {int(length): math.nan if x is None else x for length, x in state.get("by_length", {}).items()}
-    others: dict[str, Any] = {"random_similarity": random, "by_length": by_length, "yes_no": state.get("yes_no", {})}
-    return Evaluation(**numbers, similarities=np.empty(0), interval=interval, **others)
+    """The metrics of an evaluation, without what it has for each row. A checkpoint of an older version has less."""
+    figures = state["figures"] if "figures" in state else {name: state[name] for name in OLD_FIGURES}
+    low_high = state.get("interval")
+    return Evaluation(
+        figures={name: _number(value) for name, value in figures.items()},
+        loss=_number(state["loss"]),
+        similarities=np.empty(0),
+        seconds=_number(state["seconds"]),
+        interval=tuple(low_high) if low_high else None,
+        random_similarity=state.get("random_similarity"),
+        by_length={int(length): _number(value) for length, value in state.get("by_length", {}).items()},
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -101,7 +101,7 @@ FILES = {
         b"sentence1,sentence2,id\nA,B,1\n",
         {},
         missing("score", "SCORE_COLUMN", '"sentence1", "sentence2", "id"')
-        + "Set SCORE_COLUMN to one of them, or to a number counting from 1 if the file has no header.",
+        + "Without a score, the sentences of each row are learned as belonging together.\nPaste: --score-column=",
     ),
     "renamed column": (
         b"sentence_1,sentence2,score\nA,B,1\n",

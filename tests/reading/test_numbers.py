@@ -20,7 +20,7 @@ from connection.reading.layout import Layout
 from connection.reading.overlap import count_repeats, normal_form
 from connection.reading.pairs import read_pairs
 from connection.training.evaluation import evaluate
-from connection.training.losses.cosine import cosine_loss
+from connection.training.objective import Objective
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset
 
@@ -54,7 +54,7 @@ def test_an_odd_sentence_has_a_finite_similarity_soon(encoder: ConnectionBert, s
     started = time.monotonic()
     dataset = ConnectionDataset([sentence, "a cat"], ["the dog", sentence], [0.0, 1.0], encoder.tokenize)
     assert max(map(len, dataset.sentences)) <= encoder.max_tokens
-    assert np.isfinite(evaluate(encoder, dataset, cosine_loss).similarities).all()
+    assert np.isfinite(evaluate(encoder, dataset, Objective("cosine", encoder.dimension)).similarities).all()
     repeats = count_repeats(pd.DataFrame({"sentence1": [sentence] * 2, "sentence2": ["a", "a"], "score": [0.0, 1.0]}))
     assert repeats == {"exact_duplicates": 1, "duplicates": 1, "pairs_with_several_scores": 1}
     assert time.monotonic() - started < 30

@@ -17,6 +17,7 @@ from connection.reading.overlap import count_repeats, count_shared, normal_form,
 from connection.reading.pairs import read_pairs
 from connection.reading.splits import read_splits
 from connection.run.predictions import prediction_rows
+from connection.training.evaluation import Evaluation
 
 
 def table(*rows: tuple[str, str, float]) -> pd.DataFrame:
@@ -233,6 +234,7 @@ def test_predictions_stand_beside_the_users_columns(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("id,sentence1,predicted_after,sentence2,score\n7,A,old,B,1\n8,C,old,D,2\n", encoding="utf-8")
     pairs = read_pairs(path, Layout(), keep_cells=True)
-    header, rows = prediction_rows(pairs, np.array([0.1, 0.2]), np.array([1 / 3, -1.0]))
+    before, after = (Evaluation({"spearman": 0.0}, 0.0, np.array(x), 0.0) for x in ([0.1, 0.2], [1 / 3, -1.0]))
+    header, rows = prediction_rows(pairs, before, after)
     assert header == ["id", "sentence1", "sentence2", "score", "predicted_before", "predicted_after"]
     assert rows == [["7", "A", "B", "1", "0.1", "0.333333333"], ["8", "C", "D", "2", "0.2", "-1"]]

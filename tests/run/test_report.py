@@ -81,7 +81,7 @@ def test_a_report_can_be_made_of_what_a_stopped_run_left(copied: Path, lost: lis
 def test_a_run_that_ends_early_leaves_its_curves(
     tmp_path: Path, tiny_encoder: Path, pairs_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    real = script.batch_loss
+    real = script.backward
 
     def end_at_the_fifth(*arguments: Any, **named: Any) -> Any:
         metrics = tmp_path / "run" / "metrics.jsonl"
@@ -89,7 +89,7 @@ def test_a_run_that_ends_early_leaves_its_curves(
             raise error
         return real(*arguments, **named)
 
-    monkeypatch.setattr(script, "batch_loss", end_at_the_fifth)
+    monkeypatch.setattr(script, "backward", end_at_the_fifth)
     flags = [f"--{name}-file={path}" for name, path in pairs_files.items()]
     with pytest.raises((KeyboardInterrupt, RuntimeError)):
         script.main([f"--encoder={tiny_encoder}", *flags, f"--output={tmp_path / 'run'}", "--batch-size=8"])

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from connection.reading.shape import Shape
 from connection.run import summary as summarised
 from connection.run.summary import speed_text, summarise
 from connection.training.evaluation import Evaluation
@@ -17,21 +18,23 @@ from connection.training.progress import EpochRow, Training
 
 
 def evaluation(spearman: float, seconds: float) -> Evaluation:
-    return Evaluation(spearman, spearman / 2, 0.1, np.array([0.1, 0.2]), seconds)
+    return Evaluation({"spearman": spearman, "pearson": spearman / 2}, 0.1, np.array([0.1, 0.2]), seconds)
 
 
 def job() -> SimpleNamespace:
     rows = {"train": range(100), "dev": range(10), "test": range(20)}
     table = {"score": pd.Series([0.0, 0.5, 0.5, 1.0])}
-    splits = SimpleNamespace(named=lambda: rows, overlap={"train": {}}, train=SimpleNamespace(table=table))
+    splits = SimpleNamespace(
+        named=lambda: rows, overlap={"train": {}}, train=SimpleNamespace(table=table), shape=Shape.SCORED, classes=()
+    )
     encoder = SimpleNamespace(device=torch.device("cpu"), tokenizer=SimpleNamespace(unk_token_id=1))
     constants = {"LOSS": "cosine", "SEED": 7, "LEARNING_RATE": 1e-5, "SCORE_RANGE": (0, 5)}
     settings = SimpleNamespace(ENCODER=Path("somewhere") / "tiny", **constants)
-    train = SimpleNamespace(texts=["a", "b", "c"], cut=1, ids=np.array([2, 1, 3, 2, 9, 3, 2, 1, 3]))
+    train = SimpleNamespace(texts=["a", "b", "c"], cut=1, ids=np.array([2, 1, 3, 2, 9, 3, 2, 1, 3]), negatives=np.empty((4, 0)))
     held_out = {"dev": SimpleNamespace(scores=np.array([0.0, 1.0])), "test": SimpleNamespace(scores=np.array([1.0, 0.0]))}
-    return SimpleNamespace(
-        splits=splits, encoder=encoder, settings=settings, loading_seconds=1.5, train=train, held_out=held_out
-    )
+    run = SimpleNamespace(description={"effective": {"LOSS": "cosine"}})
+    more = {"loading_seconds": 1.5, "train": train, "held_out": held_out, "run": run, "positives": None}
+    return SimpleNamespace(splits=splits, encoder=encoder, settings=settings, **more)
 
 
 def test_times_and_rates_are_those_of_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +58,9 @@ def test_times_and_rates_are_those_of_the_counters(monkeypatch: pytest.MonkeyPat
     assert summary["after"]["test"] == metrics | {"gain": summary["after"]["test"]["gain"]}
     assert [summary[name] for name in ("loss", "seed", "learning_rate", "metric")] == ["cosine", 7, 1e-5, "spearman"]
     assert summary["data"] == {
+        "shape": "scored pairs",
+        "negatives": 0,
+        "positives": 0,
         "scores": {"labels": ["0", "2.5", "5"], "counts": [1, 2, 1]},
         "sentences": 3,
         "cut_sentences": 1,

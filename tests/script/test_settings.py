@@ -80,7 +80,7 @@ def test_one_script_does_not_take_the_others_constants() -> None:
             read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, arguments)
     for arguments in (["--pairs-file", "x.csv"], ["--sentence1", "a cat"]):
         assert "There is no flag" in refusal(*arguments)
-    assert "must be a column" in refusal("--score-column", "")
+    assert "must be a column" in refusal("--sentence1-column", "")
     without = read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, ["--score-column", ""])
     assert without.SCORE_COLUMN == "" and without.SENTENCE1 == ""
     third = read_settings(scoring_script.__file__, vars(scoring_script), SCORING_KINDS, ["--score-column", "3"])
@@ -105,9 +105,12 @@ def test_the_defaults_are_the_designs() -> None:
         "TRAIN_FILE": str(folder / "data/connections-train.csv"),
         "DEV_FILE": str(folder / "data/connections-dev.csv"),
         "TEST_FILE": str(folder / "data/connections-test.csv"),
+        "POSITIVES_FILE": "",
         "SENTENCE1_COLUMN": "sentence1",
         "SENTENCE2_COLUMN": "sentence2",
         "SCORE_COLUMN": "score",
+        "NEGATIVE_COLUMNS": [],
+        "LABEL_COLUMN": "",
         "SCORE_RANGE": [0, 5],
         "SEPARATOR": "",
         "QUOTING": True,
@@ -116,10 +119,13 @@ def test_the_defaults_are_the_designs() -> None:
         "SHEET": "",
         "OVERLAP": "report",
         "DEV_SHARE": 0.1,
-        "LOSS": "cosine",
+        "LOSS": "",
+        "POSITIVES_WEIGHT": 1.0,
+        "POSITIVE_SCORE": "",
         "DIMENSIONS": [],
         "EPOCHS": 4,
         "BATCH_SIZE": 16,
+        "MEMORY_BATCH_SIZE": 0,
         "LEARNING_RATE": 2e-5,
         "WARMUP": 0.1,
         "WEIGHT_DECAY": 0.0,
@@ -149,6 +155,7 @@ def test_every_constant_is_a_flag() -> None:
     }
     other |= {"ENCODING": "cp949", "SCORE_RANGE": (-1, 1), "QUOTING": False, "START_OVER": True, "TENSORBOARD": True}
     other |= {"KEEP_CHECKPOINTS": True, "DECIMAL": ",", "DIMENSIONS": (64, 128)}
+    other |= {"NEGATIVE_COLUMNS": ("negative", 7), "POSITIVE_SCORE": 3.5, "LABEL_COLUMN": "label"}
     for name in CONSTANTS:
         default = vars(script)[name]
         value = other.get(name, {str: "other", int: 7, float: 0.5}.get(type(default)))
@@ -172,6 +179,10 @@ def test_paths_start_at_the_script_for_constants_and_at_the_working_folder_for_f
 
 
 def test_columns_and_separators() -> None:
+    assert settings(NEGATIVE_COLUMNS="negative").NEGATIVE_COLUMNS == ("negative",)  # ("negative") is no tuple in Python
+    assert settings("--negative-columns", "a", "4").NEGATIVE_COLUMNS == ("a", 4)
+    assert settings("--negative-columns=").NEGATIVE_COLUMNS == () == settings(NEGATIVE_COLUMNS="").NEGATIVE_COLUMNS
+    assert settings("--score-column=", "--positive-score=").POSITIVE_SCORE == "" == settings("--score-column=").SCORE_COLUMN
     assert settings("--score-column", "3").SCORE_COLUMN == 3 == settings(SCORE_COLUMN=3).SCORE_COLUMN
     assert settings("--separator", "\\t").SEPARATOR == "\t"
     assert settings("--score-range", "-1", "1").SCORE_RANGE == (-1, 1)
@@ -224,7 +235,10 @@ def test_a_wrong_flag_is_one_sentence(arguments: list[str], message: str) -> Non
         ("DIMENSIONS", (64, True), "it must be whole numbers"),
         ("DIMENSIONS", (0,), "it must be up to 32 different whole numbers from 1 to 65,536."),
         ("DIMENSIONS", (64, 64), "it must be up to 32 different whole numbers"),
-        ("SCORE_COLUMN", "", "is ''; it must be a column's name, or its number counting from 1."),
+        ("SENTENCE1_COLUMN", "", "is ''; it must be a column's name, or its number counting from 1."),
+        ("NEGATIVE_COLUMNS", ("a", 1.5), 'it must be names or numbers of columns, as in ("negative",).'),
+        ("NEGATIVE_COLUMNS", ("a", "a"), "it must be up to 100 different columns."),
+        ("POSITIVE_SCORE", "high", 'it must be a number, or "".'),
         ("SCORE_COLUMN", -1, "is -1; it must be a column's number from 1 to 10,000, or its name."),
         ("SCORE_COLUMN", 10**30, "it must be a column's number from 1 to 10,000, or its name."),
         ("EPOCHS", 10**400, "it must be at least 0 and at most 1,000,000."),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from connection.training import bootstrap
-from connection.training.bootstrap import RESAMPLES, gain_interval, resampled_spearman, spearman_interval
+from connection.training.bootstrap import RESAMPLES, resampled_spearman, spearman_gain_interval, spearman_interval
 
 
 def pairs(count: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -50,10 +50,10 @@ def test_a_gain_is_paired() -> None:
     """Both similarities share what is hard about the pairs: their difference is surer than either."""
     after, scores = pairs(200, 0.5)
     before = after + 0.05 * np.random.default_rng(1).standard_normal(200)
-    low, high = gain_interval(before, after, scores)
+    low, high = spearman_gain_interval(before, after, scores)
     each = spearman_interval(after, scores)
     assert high - low < (each[1] - each[0]) / 3
-    assert gain_interval(after, after, scores) == (0, 0)
+    assert spearman_gain_interval(after, after, scores) == (0, 0)
 
 
 def test_it_is_the_same_each_time_and_draws_from_no_generator() -> None:

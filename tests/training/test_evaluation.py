@@ -16,6 +16,7 @@ import connection.training.evaluation
 from connection.training.correlations import average_precision, best_threshold, pearson, spearman
 from connection.training.evaluation import Evaluation, evaluate
 from connection.training.losses.cosine import cosine_loss
+from connection.training.objective import Objective
 from connection.training.progress import Best
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset
@@ -34,6 +35,7 @@ def series(kind: str) -> tuple[np.ndarray, np.ndarray]:
     return (np.round(x, 1) if kind == "ties" else x), y
 
 
+COSINE = Objective("cosine", dimension=32)
 KINDS = ["plain", "ties", "opposite", "two values", "far from 0"]
 
 
@@ -92,13 +94,13 @@ def test_evaluate_is_the_loop_by_hand(encoder: ConnectionBert, texts: tuple[list
         u, v = (encoder.encode([sentence])[0].astype(np.float64) for sentence in (one, two))
         similarities.append(u @ v / math.sqrt((u @ u) * (v @ v)))
     loss = np.mean([(a - b) ** 2 for a, b in zip(similarities, texts[2], strict=True)])
-    evaluation = evaluate(encoder, ConnectionDataset(*texts, encoder.tokenize), cosine_loss, batch_size=7)
+    evaluation = evaluate(encoder, ConnectionDataset(*texts, encoder.tokenize), COSINE, batch_size=7)
     assert evaluation.similarities == pytest.approx(np.array(similarities), abs=1e-6)  # in the order of the rows
     assert evaluation.loss == pytest.approx(loss, abs=1e-6)
-    assert evaluation.pearson == pytest.approx(np.corrcoef(similarities, texts[2])[0, 1], abs=1e-5)
-    assert evaluation.spearman == pytest.approx(spearman(np.array(similarities), np.array(texts[2])), abs=1e-3)
-    keys = ("spearman", "pearson", "loss", "random_similarity")
-    assert evaluation.as_json() == {key: getattr(evaluation, key) for key in keys}
+    assert evaluation.figures["pearson"] == pytest.approx(np.corrcoef(similarities, texts[2])[0, 1], abs=1e-5)
+    assert evaluation.value == pytest.approx(spearman(np.array(similarities), np.array(texts[2])), abs=1e-3)
+    others = {"loss": evaluation.loss, "random_similarity": evaluation.random_similarity}
+    assert evaluation.as_json() == evaluation.figures | others and list(evaluation.figures) == ["spearman", "pearson"]
     sentences = list(dict.fromkeys([*texts[0], *texts[1]]))
     together = {frozenset(pair) for pair in zip(texts[0], texts[1], strict=True)}
     vectors = encoder.encode(sentences).astype(np.float64)
@@ -121,7 +123,7 @@ def test_evaluate_leaves_everything_as_it_was(
     torch.manual_seed(11)
     np.random.seed(11)  # noqa: NPY002 the global stream is what must not move
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    first, second = (evaluate(encoder, dataset, cosine_loss) for _ in range(2))
+    first, second = (evaluate(encoder, dataset, COSINE) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     assert all(module.training == training for module in encoder.modules())
@@ -137,7 +139,7 @@ def test_each_distinct_sentence_is_encoded_once(
     encoded = []
     real = ConnectionBert.encode_tokens
     monkeypatch.setattr(ConnectionBert, "encode_tokens", lambda self, ids, size: encoded.extend(ids) or real(self, ids, size))
-    evaluate(encoder, ConnectionDataset(*texts, encoder.tokenize), cosine_loss)
+    evaluate(encoder, ConnectionDataset(*texts, encoder.tokenize), COSINE)
     assert len(encoded) == len({*texts[0], *texts[1]}) < 28
 
 
@@ -151,7 +153,8 @@ def test_each_distinct_sentence_is_encoded_once(
 )
 def test_nan_is_written_as_null_with_the_reason(similarities: list[float], scores: list[float], reason: str) -> None:
     x, y = np.array(similarities), np.array(scores)
-    record = Evaluation(spearman(x, y), pearson(x, y), float(((x - y) ** 2).mean()), x, 0.1).as_json()
+    figures = {"spearman": spearman(x, y), "pearson": pearson(x, y)}
+    record = Evaluation(figures, float(((x - y) ** 2).mean()), x, 0.1).as_json()
     assert record["spearman"] is None and record["pearson"] is None and record["undefined"] == reason
     assert (record["loss"] is None) == (math.nan in similarities)
     json.dumps(record, allow_nan=False)
@@ -162,8 +165,8 @@ def test_an_encoder_with_a_nan_evaluates_to_nan(
 ) -> None:
     with torch.no_grad():
         encoder.bert.embeddings.LayerNorm.bias[0] = math.nan
-    evaluation = evaluate(encoder, ConnectionDataset(*texts, encoder.tokenize), cosine_loss)
-    assert math.isnan(evaluation.spearman) and math.isnan(evaluation.pearson) and math.isnan(evaluation.loss)
+    evaluation = evaluate(encoder, ConnectionDataset(*texts, encoder.tokenize), COSINE)
+    assert math.isnan(evaluation.value) and math.isnan(evaluation.figures["pearson"]) and math.isnan(evaluation.loss)
     assert evaluation.as_json()["undefined"] == "a similarity is not finite"
 
 
@@ -182,7 +185,7 @@ def test_best_of_a_scripted_series(scores: list[float], taken: list[bool], step:
     best = Best()
     assert [best.offer(number, score) for number, score in enumerate(scores)] == taken
     assert (best.step, best.stale) == (step, stale)
-    assert best.spearman == (-math.inf if step is None else scores[step])
+    assert best.value == (-math.inf if step is None else scores[step])
 
 
 @pytest.mark.parametrize("digits", [1, 8])  # with ties, and without
@@ -212,13 +215,13 @@ def test_pairs_of_one_sentence_are_ties(encoder: ConnectionBert, sentence_factor
     second = first[:20] + sentence_factory(40, 9)
     scores = [1.0] * 20 + [i / 80 for i in range(40)]
     dataset = ConnectionDataset(first, second, scores, encoder.tokenize)
-    evaluation = evaluate(encoder, dataset, cosine_loss)
+    evaluation = evaluate(encoder, dataset, COSINE)
     assert set(evaluation.similarities[:20]) == {1.0}
     vectors = torch.from_numpy(encoder.encode([*first, *second])).double()
     exact = torch.nn.functional.cosine_similarity(vectors[:60], vectors[60:]).numpy()
     np.testing.assert_allclose(evaluation.similarities, exact, atol=1e-12)
     exact[:20] = 1
-    assert evaluation.spearman == spearman(exact.round(12), np.array(scores))
+    assert evaluation.value == spearman(exact.round(12), np.array(scores))
 
 
 def test_blocks_change_nothing_but_memory(
@@ -230,11 +233,13 @@ def test_blocks_change_nothing_but_memory(
         sizes.append(len(scores))
         return cosine_loss(embeddings, scores)
 
-    whole = evaluate(encoder, dataset, seen_loss, loss_rows=len(dataset))
+    objective = Objective("cosine", encoder.dimension)
+    objective.functions = [seen_loss]
+    whole = evaluate(encoder, dataset, objective, loss_rows=len(dataset))
     assert sizes == [len(dataset)]
     sizes.clear()
     monkeypatch.setattr(connection.training.evaluation, "BLOCK", 7)
-    parts = evaluate(encoder, dataset, seen_loss, loss_rows=3)
+    parts = evaluate(encoder, dataset, objective, loss_rows=3)
     assert set(sizes) <= {1, 2, 3} and sum(sizes) == len(dataset)
     assert np.array_equal(whole.similarities, parts.similarities)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
@@ -245,6 +250,8 @@ def test_the_loss_of_a_set_is_the_mean_over_its_steps(
 ) -> None:
     """A loss that depends on the rows beside it, as in-batch negatives do, must be in the units of the training."""
     dataset = ConnectionDataset(*texts, encoder.tokenize)
-    evaluation = evaluate(encoder, dataset, lambda embeddings, scores: torch.tensor(float(len(scores))), loss_rows=16)
+    objective = Objective("cosine", encoder.dimension)
+    objective.functions = [lambda embeddings, scores: torch.tensor(float(len(scores)))]
+    evaluation = evaluate(encoder, dataset, objective, loss_rows=16)
     full, rest = divmod(len(dataset), 16)
     assert evaluation.loss == pytest.approx((full * 16 * 16 + rest * rest) / len(dataset))

@@ -21,8 +21,8 @@ from transformers import get_linear_schedule_with_warmup
 
 import bertFineTuningWithConnectionData as script
 from connection.randomness import STEP, derive_seed
-from ConnectionBert import ConnectionBert
-from ConnectionDataset import EpochBatches
+from connection.training.job import Job
+from ConnectionDataset import EpochBatches, PackedPairs
 
 sentence_transformers = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
 
@@ -119,13 +119,13 @@ def test_every_step_has_dropout_of_its_own(
     tmp_path: Path, tiny_encoder: Path, pairs_writer: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[bool, int]] = []
-    batch_loss = script.batch_loss
+    backward = script.backward
 
-    def seen_loss(encoder: ConnectionBert, *arguments: object, **named: object) -> Tensor:
-        seen.append((encoder.training, torch.initial_seed()))
-        return batch_loss(encoder, *arguments, **named)
+    def seen_backward(job: Job, batch: PackedPairs) -> Tensor:
+        seen.append((job.encoder.training, torch.initial_seed()))
+        return backward(job, batch)
 
-    monkeypatch.setattr(script, "batch_loss", seen_loss)
+    monkeypatch.setattr(script, "backward", seen_backward)
     train_ours(tiny_encoder, pairs_writer(tmp_path / "train.csv", 20), tmp_path / "run", DECAY)
     assert seen[2:] == [(True, derive_seed(SEED, STEP, step)) for step in range(6)]  # the first two are tried for the forecast
 

@@ -9,10 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from connection.training.losses import LOSSES
+from connection.training.candidates import Parts
+from connection.training.losses import LOSSES, Shape
 from connection.training.losses.cosine import cosine_loss
-from connection.training.losses.expression import Term, check_loss, load, parse
+from connection.training.losses.expression import Term, check_loss, parse
 from connection.training.losses.matryoshka import for_prefixes
+from connection.training.objective import Objective
+
+OF_SCORES = [name for name, entry in LOSSES.items() if Shape.SCORED in entry.shapes and not entry.chooses]
 
 
 def pairs(count: int = 7, dimension: int = 5, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
@@ -61,14 +65,14 @@ def targets_for(name: str, scores: Tensor) -> Tensor:
     return (scores > scores.median()).to(scores.dtype) if LOSSES[name].only_ends else scores
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "angle"])  # the sine of an angle changes its sign
+@pytest.mark.parametrize("name", [name for name in OF_SCORES if name != "angle"])  # the sine of an angle changes its sign
 def test_swapping_the_two_sides_leaves_the_loss_equal(name: str) -> None:
     u, v, scores = pairs()
     loss, targets = LOSSES[name].load(), targets_for(name, scores)
     assert torch.equal(loss((u, v), targets), loss((v, u), targets))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_SCORES)
 def test_the_gradient_is_the_numerical_one(name: str) -> None:
     u, v, scores = pairs(6, 4)
     loss, targets = LOSSES[name].load(), targets_for(name, scores)
@@ -85,10 +89,10 @@ THEIRS = {
 
 
 @pytest.mark.parametrize("dimension", [6, 7])
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_SCORES)
 def test_values_and_gradients_are_those_of_sentence_transformers(name: str, dimension: int) -> None:
     losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
-    assert set(THEIRS) == set(LOSSES)
+    assert set(THEIRS) == set(OF_SCORES)
     kind, changed = THEIRS[name]
     for parameters in ({}, changed):
         for count, seed in ((1, 0), (2, 1), (9, 2), (64, 3)):
@@ -108,7 +112,7 @@ def test_values_and_gradients_are_those_of_sentence_transformers(name: str, dime
                 )
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_SCORES)
 def test_parameters_are_those_of_the_function_and_of_sentence_transformers(name: str) -> None:
     losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
     _, _, *own = inspect.signature(LOSSES[name].load()).parameters.values()
@@ -131,14 +135,16 @@ def test_extreme_similarities_give_finite_numbers(name: str) -> None:
 
 def test_a_sum_weighs_its_terms_and_passes_parameters_on() -> None:
     u, v, scores = pairs()
-    found = load("cosine + 0.25 * cosent(scale=3)")((u, v), scores)
+    found = Objective("cosine + 0.25 * cosent(scale=3)", 5)(Parts((u, v), scores))
     expected = cosine_loss((u, v), scores) + 0.25 * LOSSES["cosent"].load()((u, v), scores, scale=3.0)
     assert torch.equal(found, expected)
-    assert load("cosine") is cosine_loss
-    assert load("2 * cosine")((u, v), scores).item() == pytest.approx(2 * cosine_loss((u, v), scores).item(), rel=1e-12)
+    assert torch.equal(Objective("cosine", 5)(Parts((u, v), scores)), cosine_loss((u, v), scores))
+    assert Objective("2 * cosine", 5)(Parts((u, v), scores)).item() == pytest.approx(
+        2 * cosine_loss((u, v), scores).item(), rel=1e-12
+    )
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_SCORES)
 def test_a_loss_for_prefixes_is_the_sum_of_the_loss_of_each(name: str) -> None:
     u, v, scores = pairs(9, 8)
     loss, targets = LOSSES[name].load(), targets_for(name, scores)
@@ -165,6 +171,8 @@ def test_a_loss_for_prefixes_is_the_sum_of_the_loss_of_each(name: str) -> None:
         ("cosent(scale=True)", "must have plain numbers"),
         ("cosent(scale=x)", "must have plain numbers"),
         ("1e999 * cosine", "must have plain numbers"),
+        ("in_batch(both=1)", "must have True or False for both"),
+        ("in_batch(20)", "must give the parameters of in_batch by name: scale=20, both=False"),
         ("0 * cosine", "must have factors above 0"),
     ],
 )
@@ -177,7 +185,7 @@ def test_spaces_and_the_order_of_factors_do_not_matter() -> None:
     assert parse("cosent") == [Term(1.0, "cosent")]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", OF_SCORES)
 def test_the_gradient_of_an_embedding_of_zeros_is_finite(name: str) -> None:
     u, v = torch.zeros(2, 3, requires_grad=True), torch.ones(2, 3, requires_grad=True)
     LOSSES[name].load()((u, v), torch.tensor([0.0, 1.0])).backward()

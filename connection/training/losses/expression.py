@@ -8,17 +8,10 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from connection.training.losses import LOSSES, Entry
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from connection.training.losses import Loss
+from connection.training.losses import LOSSES, Entry, Parameter
 
 MOST_LETTERS = 1_000  # of LOSS
 
@@ -63,20 +56,9 @@ def parse(text: str) -> list[Term]:
     return terms
 
 
-def load(text: str) -> Loss:
-    """The function of LOSS, of embeddings and targets."""
-    terms = parse(text)
-    functions = [(term.weight, partial(term.entry.load(), **term.parameters)) for term in terms]
-    if len(functions) == 1 and functions[0][0] == 1:
-        return functions[0][1] if terms[0].parameters else terms[0].entry.load()
-    return partial(_sum, functions)
-
-
-def _sum(functions: Sequence[tuple[float, Callable[..., Tensor]]], embeddings: Sequence[Tensor], targets: Tensor) -> Tensor:
-    first, *others = (weight * function(embeddings, targets) for weight, function in functions)
-    for other in others:
-        first = first + other
-    return first
+def chooses(text: str) -> bool:
+    """Whether a loss of the sum chooses among candidates."""
+    return any(term.entry.chooses for term in parse(text))
 
 
 def _summands(tree: ast.expr) -> list[ast.expr]:
@@ -101,15 +83,23 @@ def _term(tree: ast.expr) -> Term:
     if isinstance(tree, ast.Call):
         known = LOSSES[called.id].parameters
         if tree.args or any(keyword.arg not in known for keyword in tree.keywords):
-            listed = ", ".join(f"{name}={parameter.default:g}" for name, parameter in known.items())
+            listed = ", ".join(f"{name}={_shown(parameter)}" for name, parameter in known.items())
             raise ValueError(f"must give the parameters of {called.id} by name: {listed or 'it has none'}")
         for keyword in tree.keywords:
             assert keyword.arg is not None  # as ** would have, and it is not in `known`
-            value, bounds = _number(keyword.value), known[keyword.arg]
+            bounds = known[keyword.arg]
+            value = _switch(keyword) if bounds.is_switch else _number(keyword.value)
             if not bounds.low <= value <= bounds.high:
                 raise ValueError(f"must have a {keyword.arg} from {bounds.low:g} to {bounds.high:g} in {called.id}")
             parameters[keyword.arg] = value
     return Term(weight, called.id, parameters)
+
+
+def _switch(keyword: ast.keyword) -> bool:
+    value: Any = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+    if not isinstance(value, bool):
+        raise ValueError(f"must have True or False for {keyword.arg}")
+    return value
 
 
 def _number(tree: ast.expr) -> float:
@@ -117,6 +107,10 @@ def _number(tree: ast.expr) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError('must have plain numbers, as in "cosine + 0.1 * cosent(scale=30)"')
     return float(value)
+
+
+def _shown(parameter: Parameter) -> str:
+    return str(bool(parameter.default)) if parameter.is_switch else f"{parameter.default:g}"
 
 
 def _requirement() -> str:
