@@ -1,4 +1,4 @@
-"""Collects the data of a run's report as JSON values: curves, points, worst pairs, times.
+"""Collects the data of a run's report as JSON values: curves, points or ranks or confusions, worst pairs, times.
 
 Reads `settings.json` and, if present, `metrics.jsonl`, `summary.json`, the predictions and the tokenizer in `best/`. So any
 run, finished or stopped, can have a report. The page itself is made by `connection/run/report.py`.
@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tokenizers
 
 from connection.reading.formats import open_table
 from connection.reading.formats.table import Reading
 from connection.reading.layout import Layout
 from connection.reading.pairs import Pairs, read_pairs
+from connection.reading.shape import Shape
 from connection.training.calibration import Calibration
 from connection.training.correlations import average_precision, best_threshold
+from connection.training.metrics import CHOOSING, MEANINGS, NAMES
 
 MOST_POINTS = 2_000  # of a scatter plot; more would overlap and make the page megabytes large
 MOST_STEPS = 1_000  # of a curve: about its width in pixels
@@ -29,7 +34,9 @@ SHOWN_CHARACTERS = {"point": 200, "row": 1_000}  # of a sentence
 HELD_OUT = ("dev", "test")
 WHEN = ("before", "after")
 BIN = 0.05  # width of a histogram's bars, in similarity
-_LAYOUT = {"sentence1": "SENTENCE1_COLUMN", "sentence2": "SENTENCE2_COLUMN", "score": "SCORE_COLUMN"}
+MOST_THRESHOLDS = 200  # of a curve of precision and recall
+MOST_CLASSES = 20  # of a confusion matrix
+RANK_BINS = {"1": 1, "2": 2, "3": 3, "4–5": 5, "6–10": 10, "11–20": 20, "> 20": math.inf}  # the highest rank of each bar
 
 
 def report_data(folder: Path, summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -42,25 +49,54 @@ def report_data(folder: Path, summary: Mapping[str, Any] | None = None) -> dict[
     if summary is None and (folder / "summary.json").is_file():
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     records = read_metrics(folder / "metrics.jsonl")
+    evaluations = [record for record in records if record.get("split") == "dev"]
     constants = settings["constants"]
+    shape = _layout(constants).shape
+    metric = choosing_metric(summary, evaluations, shape)
     tables = {
         name: read_predictions(folder / f"predictions-{name}.csv", constants)
         for name in HELD_OUT
         if (folder / f"predictions-{name}.csv").is_file()
     }
-    sets = {name: held_out_data(pairs, folder / "best", constants) for name, pairs in tables.items()}
-    for name, figures in binary_data(tables).items():
-        sets[name]["binary"] = figures
     return {
         "folder": str(folder),
         "constants": constants,
         "versions": settings["versions"],
         "sha256": settings["sha256"],
+        "shape": shape.value,
+        "metric": metric,
+        "meaning": MEANINGS[metric],
+        "names": NAMES,
         "summary": summary,
         "curve": curve([record for record in records if "split" not in record]),
-        "evaluations": [record for record in records if record.get("split") == "dev"],
-        "sets": sets,
+        "evaluations": evaluations,
+        "sets": _sets_data(tables, shape, folder / "best", constants),
     }
+
+
+def choosing_metric(summary: Mapping[str, Any] | None, evaluations: Sequence[Mapping[str, Any]], shape: Shape) -> str:
+    """The metric by which dev chooses: the one that summary.json names, else the first one of the evaluations.
+
+    >>> choosing_metric(None, [{"step": 0, "accuracy": 0.5, "loss": 1.0}], Shape.CLASSES)
+    'accuracy'
+    """
+    if summary and "metric" in summary:
+        return str(summary["metric"])
+    return next((name for record in evaluations for name in record if name in NAMES), CHOOSING[shape])
+
+
+def _sets_data(
+    tables: Mapping[str, Pairs], shape: Shape, best: Path, constants: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The data of dev and test, by the shape of their pairs."""
+    if shape.has_candidates:
+        return {name: rank_data(pairs) for name, pairs in tables.items()}
+    if shape is Shape.CLASSES:
+        return class_data(tables)
+    sets = {name: held_out_data(pairs, best, constants) for name, pairs in tables.items()}
+    for name, figures in binary_data(tables).items():
+        sets[name]["binary"] = figures
+    return sets
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -88,31 +124,69 @@ def curve(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def read_predictions(path: Path, constants: Mapping[str, Any]) -> Pairs:
-    """Read a predictions file of a run with these constants; the table also has the similarities `before` and `after`."""
-    # If the file had no header, its columns are named sentence1, sentence2 and score here.
+    """Read a predictions file of a run with these constants; the table also has what the encoder found in each row.
+
+    Its columns, each for before and after: the similarities `before`, `after`; of pairs that belong together, `rank_before`,
+    `rank_after` (nan if undefined) and `found`, what was found instead; of pairs with a class, `class_before`, `class_after`
+    (None if undefined).
+    """
     header = open_table(path, Reading(("predicted_after",), encoding="utf-8")).header or []
-    columns = {ours: str(constants[name]) for ours, name in _LAYOUT.items()}
-    columns = {ours: name if name in header else ours for ours, name in columns.items()}
-    low, high = constants["SCORE_RANGE"]
-    layout = Layout(
-        columns["sentence1"],
-        columns["sentence2"],
-        columns["score"],
-        score_range=(low, high),
-        encoding="utf-8",
-        decimal=constants.get("DECIMAL", "."),
-    )
+    layout = _layout(constants, header)
     pairs = read_pairs(path, layout, keep_cells=True)
-    for name in WHEN:
-        column = pairs.columns.index(f"predicted_{name}")
-        pairs.table[name] = [float(cells[column].replace(",", ".")) for cells in pairs.cells]
+    cells = dict(zip(pairs.columns, zip(*pairs.cells, strict=True), strict=True))
+    table = pairs.table
+    for when in WHEN:
+        table[when] = [float(cell.replace(",", ".")) for cell in cells[f"predicted_{when}"]]
+        if layout.shape.has_candidates:
+            ranks = cells.get(f"rank_{when}")
+            table[f"rank_{when}"] = [float(cell) for cell in ranks] if ranks else math.nan
+        if layout.shape is Shape.CLASSES:
+            found = zip(cells[f"class_{when}"], np.isfinite(table[when]), strict=True)
+            table[f"class_{when}"] = pd.Series([name if is_known else None for name, is_known in found], dtype=object)
+    if layout.shape.has_candidates:
+        table["found"] = pd.Series(cells.get("found_after", [""] * len(table)), dtype=object)
     return pairs
 
 
-def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dict[str, Any]:
-    """The data of dev or test: points, the LISTED_PAIRS most wrong and most improved pairs, and the error of predicted scores.
+def _layout(constants: Mapping[str, Any], header: Sequence[str] | None = None) -> Layout:
+    """The layout of a run's files or, with the header of a predictions file, that of this file.
 
-    `predicted_error` is the mean error of the calibration in best/, on the user's scale; None without one.
+    Constants of later versions may be missing. If the run's files had no header, the columns of a predictions file are named
+    sentence1, sentence2, score, label, negative_columns.
+    """
+    label = constants.get("LABEL_COLUMN") or None
+    low, high = constants["SCORE_RANGE"]
+    layout = Layout(
+        constants["SENTENCE1_COLUMN"],
+        constants["SENTENCE2_COLUMN"],
+        None if label is not None else constants["SCORE_COLUMN"] or None,
+        score_range=(low, high),
+        encoding="utf-8",
+        decimal=constants.get("DECIMAL", "."),
+        negatives=tuple(constants.get("NEGATIVE_COLUMNS", ())),
+        label=label,
+    )
+    if header is None:
+        return layout
+    named = {
+        constant: str(column) if str(column) in header else constant.removesuffix("_COLUMN").lower()
+        for constant, column in layout.columns.items()
+    }
+    return replace(
+        layout,
+        sentence1=named["SENTENCE1_COLUMN"],
+        sentence2=named["SENTENCE2_COLUMN"],
+        score=named.get("SCORE_COLUMN"),
+        label=named.get("LABEL_COLUMN"),
+        negatives=tuple(named[name] for name in layout.negative_names),
+    )
+
+
+def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of scored pairs of dev or test: points, the most wrong and the most improved pairs, the predicted scores' error.
+
+    LISTED_PAIRS of each list. `predicted_error` is the mean error of the calibration in best/, on the user's scale; None
+    without one.
     """
     table = pairs.table
     low, high = constants["SCORE_RANGE"]
@@ -122,17 +196,96 @@ def held_out_data(pairs: Pairs, best: Path, constants: Mapping[str, Any]) -> dic
     improved = error["before"] - error["after"]
     worst = error["after"].sort_values(ascending=False, kind="stable").index[:LISTED_PAIRS]
     best_improved = improved[improved > 0].sort_values(ascending=False, kind="stable").index[:LISTED_PAIRS]
-    plotted = np.unique(np.linspace(0, len(table) - 1, min(MOST_POINTS, len(table))).round().astype(int))
     calibration = Calibration.load(best)
     return {
         "pairs": len(table),
         "predicted_error": _plain((calibration(table["after"].to_numpy()) - table["gold"]).abs().mean())
         if calibration
         else None,
-        "points": _columns(table.iloc[plotted], "point"),
-        "wrong": _columns(table.loc[worst], "row"),
-        "improved": _columns(table.loc[best_improved], "row"),
+        "points": _columns(table.iloc[_evenly(len(table), MOST_POINTS)], "point", _SCORED),
+        "wrong": _columns(table.loc[worst], "row", _SCORED),
+        "improved": _columns(table.loc[best_improved], "row", _SCORED),
         "binary": None,
+    }
+
+
+def rank_data(pairs: Pairs) -> dict[str, Any]:
+    """The data of pairs that belong together, of dev or test: histograms of the ranks of sentence2, and pairs to look at.
+
+    candidates: among how many different sentences sentence2 is found. ranks: the counts in RANK_BINS, None where ranks are
+    undefined. worst: rows not found first, the highest rank first. improved, worsened: rows whose rank changed, by the ratio
+    of both ranks, the largest first. totals: how many there are of each; LISTED_PAIRS of them are listed.
+    """
+    table = pairs.table
+    texts = table[[name for name in table.columns if name.startswith(("sentence2", "negative"))]].to_numpy().ravel()
+    before, after = (table[f"rank_{when}"] for when in WHEN)
+    lists = {
+        "worst": after[after > 1],
+        "improved": (before / after)[after < before],
+        "worsened": (after / before)[after > before],
+    }
+    edges = [0.5, *(highest + 0.5 for highest in RANK_BINS.values())]
+    return {
+        "pairs": len(table),
+        "candidates": len(set(texts) - {""}),
+        "ranks": {"labels": list(RANK_BINS)}
+        | {
+            when: np.histogram(ranks, edges)[0].tolist() if ranks.notna().all() else None
+            for when, ranks in zip(WHEN, (before, after), strict=True)
+        },
+        "totals": {name: len(values) for name, values in lists.items()},
+    } | {
+        name: _columns(table.loc[values.sort_values(ascending=False, kind="stable").index[:LISTED_PAIRS]], "row", _RANKED)
+        for name, values in lists.items()
+    }
+
+
+def class_data(tables: Mapping[str, Pairs]) -> dict[str, dict[str, Any]]:
+    """The data of pairs with a class, of dev and test: confusion matrices, and LISTED_PAIRS of the wrong pairs, evenly spread.
+
+    totals: how many wrong pairs there are. Of more than MOST_CLASSES classes, the matrices have the most frequent ones of both
+    sets.
+    """
+    given = Counter(label for pairs in tables.values() for label in pairs.table["label"])
+    columns = ("label", *(f"class_{when}" for when in WHEN))
+    classes = sorted({name for pairs in tables.values() for column in columns for name in pairs.table[column].dropna()})
+    shown = classes
+    if len(classes) > MOST_CLASSES:
+        shown = sorted(classes, key=lambda name: (-given[name], name))[:MOST_CLASSES]
+    sets = {}
+    for name, pairs in tables.items():
+        table = pairs.table
+        wrong = table[table["class_after"].notna() & (table["class_after"] != table["label"])]
+        sets[name] = {
+            "pairs": len(table),
+            "confusion": {"classes": [_cut(text, SHOWN_CHARACTERS["point"]) for text in shown], "of": len(classes)}
+            | confusion(table, shown),
+            "totals": {"wrong": len(wrong)},
+            "wrong": _columns(wrong.iloc[_evenly(len(wrong), LISTED_PAIRS)], "row", _CLASSED),
+        }
+    return sets
+
+
+def confusion(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """How often pairs of each given class were found to be of each class.
+
+    counts: a list for each given class with the number of its pairs that were found as each of `classes` after training.
+    others: the same for all other classes together. pairs: all of each given class. right: how many of these were found right,
+    before and after training.
+
+    >>> table = pd.DataFrame({"label": ["a", "a", "b"], "class_before": ["b", "b", "b"], "class_after": ["a", "b", "c"]})
+    >>> found = confusion(table, ["a", "b"])
+    >>> found["counts"], found["others"], found["right"]
+    ([[1, 1], [0, 0]], [0, 1], {'before': [0, 1], 'after': [1, 0]})
+    """
+    cells = {when: Counter(zip(table["label"], table[f"class_{when}"], strict=True)) for when in WHEN}
+    pairs, found = Counter(table["label"]), Counter(table["label"][table["class_after"].notna()])
+    counts = [[cells["after"][given, name] for name in classes] for given in classes]
+    return {
+        "counts": counts,
+        "others": [found[given] - sum(row) for given, row in zip(classes, counts, strict=True)],
+        "pairs": [pairs[given] for given in classes],
+        "right": {when: [cells[when][given, given] for given in classes] for when in WHEN},
     }
 
 
@@ -140,14 +293,16 @@ def binary_data(tables: Mapping[str, Pairs]) -> dict[str, dict[str, Any]]:
     """Histograms and metrics of a yes/no decision by similarity, for dev and test, before and after training.
 
     Empty unless every score of all sets is one of the two ends of SCORE_RANGE. Otherwise each set has, for before and after,
-    the counts of both classes in bars between the common `edges`, and the metrics. The threshold is chosen on dev and applied
-    to test.
+    the counts of both classes in bars between the common `edges`, the metrics, and the `precision_recall` over all thresholds.
+    The threshold is chosen on dev and applied to test.
     """
     if not tables or not all(pairs.table["score"].isin((0.0, 1.0)).all() for pairs in tables.values()):
         return {}
     similarities = {(name, when): pairs.table[when].to_numpy() for name, pairs in tables.items() for when in WHEN}
     edges = _edges(np.concatenate(list(similarities.values())))
-    binary: dict[str, dict[str, Any]] = {name: {"edges": edges, "counts": {}, "metrics": {}} for name in tables}
+    binary: dict[str, dict[str, Any]] = {
+        name: {"edges": edges, "counts": {}, "metrics": {}, "precision_recall": {}} for name in tables
+    }
     for when in WHEN:
         threshold = None
         for name in tables:  # dev first
@@ -158,9 +313,10 @@ def binary_data(tables: Mapping[str, Pairs]) -> dict[str, dict[str, Any]]:
                 for side in (~matches, matches)
             ]
             binary[name]["counts"][when] = classes
-            binary[name]["metrics"][when] = _decisions(values, matches, threshold)
-            if name == "dev" and binary[name]["metrics"][when]:
-                threshold = binary[name]["metrics"][when]["threshold"]
+            metrics = binary[name]["metrics"][when] = _decisions(values, matches, threshold)
+            binary[name]["precision_recall"][when] = precision_recall(values, matches) if metrics else None
+            if name == "dev" and metrics:
+                threshold = metrics["threshold"]
     return binary
 
 
@@ -187,6 +343,35 @@ def _decisions(similarities: np.ndarray, matches: np.ndarray, threshold: float |
     }
 
 
+def precision_recall(similarities: np.ndarray, matches: np.ndarray) -> dict[str, list[float | None]]:
+    """Precision and recall (n,) of the decision "similarity ≥ threshold means a match", with rising thresholds.
+
+    The thresholds are the distinct similarities: between two of them, both metrics are those of the upper one. Of more than
+    MOST_THRESHOLDS, those at even places in their order are kept, the lowest and the highest among them; what is kept is exact.
+    matches: (n,) bool, with at least one True.
+
+    >>> points = precision_recall(np.array([0.9, 0.8, 0.6, 0.6]), np.array([True, False, True, False]))
+    >>> points["threshold"], points["precision"], points["recall"]
+    ([0.6, 0.8, 0.9], [0.5, 0.5, 1.0], [1.0, 0.5, 0.5])
+    """
+    thresholds = np.unique(similarities)
+    thresholds = thresholds[_evenly(len(thresholds), MOST_THRESHOLDS)]
+    called, right = (
+        len(values) - np.searchsorted(np.sort(values), thresholds) for values in (similarities, similarities[matches])
+    )
+    columns = {"threshold": thresholds, "precision": right / called, "recall": right / matches.sum()}
+    return {name: [_plain(value) for value in values] for name, values in columns.items()}
+
+
+def _evenly(count: int, most: int) -> np.ndarray:
+    """At most `most` of the indices of `count` items, evenly spread, the first and the last among them.
+
+    >>> _evenly(7, 4).tolist(), _evenly(3, 4).tolist(), _evenly(0, 4).tolist()
+    ([0, 2, 4, 6], [0, 1, 2], [])
+    """
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
+
+
 def _edges(similarities: np.ndarray) -> list[float]:
     """The edges of a histogram's bars, from the lowest similarity (or 0, if that is lower) to 1.
 
@@ -209,10 +394,16 @@ def count_tokens(best: Path, *sides: Collection[str]) -> list[int | None]:
     return [max(pair) for pair in zip(*counts, strict=True)]
 
 
-def _columns(table: Any, kind: str) -> dict[str, list[Any]]:
-    """The rows as one list per column, half the size of a list of objects. Sentences are shortened for the page."""
-    columns = {name: [_plain(value) for value in table[name]] for name in ("gold", "score", *WHEN, "tokens")}
-    return columns | {side: [_cut(text, SHOWN_CHARACTERS[kind]) for text in table[side]] for side in ("sentence1", "sentence2")}
+_SENTENCES = ("sentence1", "sentence2")
+_SCORED = ("gold", "score", *WHEN, "tokens", *_SENTENCES)
+_RANKED = ("rank_before", "rank_after", *_SENTENCES, "found")
+_CLASSED = ("label", "class_before", "class_after", *_SENTENCES)
+
+
+def _columns(table: pd.DataFrame, kind: str, names: Sequence[str]) -> dict[str, list[Any]]:
+    """The rows as one list per column, half the size of a list of objects. Texts are shortened for the page."""
+    most = SHOWN_CHARACTERS[kind]
+    return {name: [_cut(x, most) if isinstance(x, str) else _plain(x) for x in table[name]] for name in names}
 
 
 def _plain(value: float | None) -> float | None:
