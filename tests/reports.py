@@ -22,6 +22,7 @@ def width_on_a_phone(browser: Any) -> int:
     """How wide the page in the browser is where the window is 390 pixels wide."""
     phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    width = browser.execute_script("return document.documentElement.scrollWidth")
+    drawn = "const [done] = arguments; requestAnimationFrame(() => requestAnimationFrame(() => done("
+    width = browser.execute_async_script(f"{drawn}document.documentElement.scrollWidth)))")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     return width

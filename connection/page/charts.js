@@ -1,5 +1,6 @@
 // The plots, by Chart.js. They are drawn anew when the page turns dark or light and when it is printed.
 
+const PLOTS = "curves schedule scatters ranks-bars histograms thresholds lengths scores clocks".split(" ");
 const hover = byId("hover");
 let charts = [];
 
@@ -90,16 +91,16 @@ function drawCurves() {
   const last = Math.max(0, ...step, ...evaluations.map((one) => one.step));
   const steps = () => axis("step", { type: "linear", min: 0, max: last || 1, ticks: { precision: 0, includeBounds: false } });
   const each = steps_per_point > 1 ? `each point the mean of ${steps_per_point} steps` : "each step";
-  const judged = evaluations.filter((one) => one.loss !== null).map((one) => ({ x: one.step, y: one.loss }));
+  const devLoss = evaluations.filter((one) => isKnown(one.loss)).map((one) => ({ x: one.step, y: one.loss }));
   const written = (value) => fixed(value);
   if (step.length) {
     draw(figure("curves", "Loss", each, "", "Training loss and dev loss over the steps."), "line",
-      [line("dev", judged, css("dev"), { pointRadius: 3, clip: 6, written }),
+      [line("dev", devLoss, css("dev"), { pointRadius: 3, clip: 6, written }),
         line("train, smoothed", at(smoothed(loss)), css("after"), { borderWidth: 2, written }),
         line("train", at(loss), `${css("after")}55`, { borderWidth: 1, written })],
       { x: steps(), y: axis("loss", { beginAtZero: true }) }, stepTooltip);
   }
-  drawSpearman(steps());
+  drawMetric(steps());
   byId("training").hidden = !byId("curves").children.length;
   if (!step.length) return;
   const exponent = (value) => value.toExponential(2);
@@ -111,18 +112,19 @@ function drawCurves() {
     }, stepTooltip);
 }
 
-function drawSpearman(steps) {
-  const defined = evaluations.filter((one) => one.spearman !== null);
-  if (defined.length < 2) return;
-  const best = defined.reduce((a, b) => (b.spearman > a.spearman ? b : a));
+/** Dev by step, in the metric by which it chooses. */
+function drawMetric(steps) {
+  if (judged.length < 2) return;
+  const name = nameOf(metric);
+  const best = judged.reduce((a, b) => (b[metric] > a[metric] ? b : a));
   const written = (value) => fixed(value);
-  const points = (list) => list.map((one) => ({ x: one.step, y: one.spearman }));
-  const note = `best ${fixed(best.spearman)}, step ${grouped(best.step)}`;
+  const points = (list) => list.map((one) => ({ x: one.step, y: one[metric] }));
+  const note = `best ${fixed(best[metric])}, step ${grouped(best.step)}`;
   const diamond = { pointRadius: 8, pointStyle: "rectRot", clip: 10, showLine: false, order: 1, written };
-  draw(figure("curves", "Dev Spearman", note, "", "Dev Spearman after each evaluation, the best marked."), "line",
-    [line("dev Spearman", points(defined), css("dev"), { pointRadius: 3, clip: 6, order: 2, written }),
+  draw(figure("curves", `Dev ${name}`, note, "", `Dev ${name} after each evaluation, the best marked.`), "line",
+    [line(`dev ${name}`, points(judged), css("dev"), { pointRadius: 3, clip: 6, order: 2, written }),
       line("best", points([best]), css("good"), diamond)],
-    { x: steps, y: axis("Spearman") }, stepTooltip);
+    { x: steps, y: axis(name) }, stepTooltip);
 }
 
 function drawTime() {
@@ -146,12 +148,13 @@ function drawTime() {
 function drawAll() {
   for (const chart of charts) chart.destroy();
   charts = [];
-  for (const id of ["curves", "schedule", "scatters", "histograms", "lengths", "scores", "clocks"]) byId(id)?.replaceChildren();
+  for (const id of PLOTS) byId(id)?.replaceChildren();
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   hover.hidden = true;
   drawCurves();
   drawScatters();
-  drawClasses();
+  drawRanks();
+  drawMatches();
   drawLengths();
   drawScores();
   drawTime();

@@ -54,7 +54,7 @@ function noteOf(set, when) {
 
 function drawScatters() {
   const [low, high] = constants.SCORE_RANGE;
-  for (const set of HELD_OUT.filter((name) => !sets[name].binary)) {
+  for (const set of HELD_OUT.filter((name) => sets[name].points && !sets[name].binary)) {
     const { points } = sets[set];
     const lowest = Math.min(0, ...points.before.concat(points.after).filter((value) => value !== null));
     for (const when of WHEN) {
@@ -95,11 +95,11 @@ function errorsByLength(set) {
 }
 
 function drawLengths() {
-  const found = Object.fromEntries(HELD_OUT.map((set) => [set, errorsByLength(set)]));
+  const found = Object.fromEntries(HELD_OUT.filter((set) => sets[set].points).map((set) => [set, errorsByLength(set)]));
   const all = Object.values(found).flat();
   const lengths = all.map((point) => point.x);
   const [min, max] = [Math.max(0, Math.min(...lengths) - 1), Math.max(...lengths) + 1];
-  for (const set of HELD_OUT.filter((name) => found[name].length)) {
+  for (const set of HELD_OUT.filter((name) => found[name]?.length)) {
     const pairs = plural(found[set].length, "pair");
     const canvas = figure("lengths", NAMES[set], pairs, "", `Error against token length for ${set}.`);
     drawPoints(canvas, set, found[set], css("after"), {

@@ -80,6 +80,8 @@ def negatives_text(table: pd.DataFrame) -> str:
     """How many hard negatives the rows of a table have."""
     filled = table[[name for name in table.columns if name.startswith("negative")]] != ""
     without = int((~filled.any(axis=1)).sum())
+    if without == len(table):
+        return "It has no negatives: sentence2 is found among the other rows' sentence2."
     note = f"; {counted(without, 'row')} without any" if without else ""
     sentences, most = counted(int(filled.to_numpy().sum()), "sentence"), int(filled.sum(axis=1).max())
     return f"Its negatives: {sentences}, up to {most} a row{note}."

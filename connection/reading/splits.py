@@ -123,7 +123,7 @@ def read_files(files: Mapping[str, Path | None], layout: Layout) -> tuple[Pairs,
     found: dict[str, Pairs] = {}
     for constant, path in others.items():
         try:
-            found[constant] = read_pairs(path, layout, keep_cells=True)
+            found[constant] = _read_held_out(path, layout)
         except UserMistake as mistake:
             without = {"DEV_FILE": "split dev off the training pairs", "TEST_FILE": "train without a test set"}[constant]
             off = {name: "" for name, other in others.items() if name == constant or not _has_columns(other, layout)}
@@ -131,6 +131,20 @@ def read_files(files: Mapping[str, Path | None], layout: Layout) -> tuple[Pairs,
             flags = {} if set(flags) & set(layout.columns) else flags  # they would not fit the training file, which is read
             raise Misfit(f'{text}\nThis file is {constant}; set {constant} = "" to {without}.', off | flags) from None
     return train, found.get("DEV_FILE"), found.get("TEST_FILE")
+
+
+def _read_held_out(path: Path, layout: Layout) -> Pairs:
+    """The pairs of dev or test, which may lack the columns of the negatives: then each row has none."""
+    if not layout.negatives:
+        return read_pairs(path, layout, keep_cells=True)
+    without = replace(layout, negatives=())
+    header = PairRows(path, without).header
+    if header is None or set(map(str, layout.negatives)) & set(header):
+        return read_pairs(path, layout, keep_cells=True)
+    pairs = read_pairs(path, without, keep_cells=True)
+    for number in range(1, len(layout.negatives) + 1):
+        pairs.table[f"negative{number}"] = ""
+    return pairs
 
 
 def with_columns(layout: Layout, flags: Mapping[str, object]) -> Layout:

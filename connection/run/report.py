@@ -1,4 +1,4 @@
-"""Writes report.html of a run: curves, scatter plots and worst pairs on one page."""
+"""Writes report.html of a run: its metric, curves, plots by the shape of its pairs, and worst pairs on one page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from connection.page.document import make_page
 from connection.run.report_data import report_data
 
 REPORT = "report.html"
-SCRIPTS = ("report.js", "facts.js", "charts.js", "points.js", "histograms.js", "table.js")
+SCRIPTS = tuple(f"{name}.js" for name in "report result facts points matches scores ranks confusion charts lists table".split())
 
 
 def write_report(folder: Path, summary: Mapping[str, Any] | None = None) -> None:

@@ -136,6 +136,19 @@ def test_positives_are_compared_with_dev_and_test_as_well(tmp_path: Path, capsys
         split(tmp_path, Layout(), scored, **more, overlap="refuse")
 
 
+def test_dev_and_test_may_have_no_negatives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = replace(TOGETHER, negatives=("n1", "n2"))
+    train = "sentence1,sentence2,n1,n2\nq1,a1,b1,\nq2,a2,,b2\n"
+    splits = split(tmp_path, layout, train, dev="sentence1,sentence2,other\nq3,a3,x\n", test=train.replace("q", "r"))
+    assert splits.dev.table[["negative1", "negative2"]].to_numpy().tolist() == [["", ""]] and splits.dev.columns[-1] == "other"
+    assert splits.test.table["negative2"].tolist() == ["", "b2"]
+    assert "It has no negatives: sentence2 is found among the other rows' sentence2." in capsys.readouterr().out
+    with pytest.raises(UserMistake, match=r'dev.csv has no column "n2" \(NEGATIVE_COLUMNS\[1\]\)'):
+        split(tmp_path, layout, train, dev="sentence1,sentence2,n1\nq3,a3,x\n")  # one of two: a slip
+    with pytest.raises(UserMistake, match=r'train.csv has no column "n1"'):
+        split(tmp_path, layout, "sentence1,sentence2\nq1,a1\n", dev=train)
+
+
 def test_what_is_shown_of_them() -> None:
     table = pd.DataFrame({"sentence1": ["q"] * 2, "sentence2": ["a", "b"], "score": [1.0, 1.0], "negative1": ["n", ""]})
     assert first_rows(table, (0, 5)).splitlines() == ["  q  |  a  |  n", "  q  |  b  |  "]

@@ -22,9 +22,10 @@ import bertFineTuningWithConnectionData as script
 from connection.page.document import CHART_LIBRARY, as_inline_json
 from connection.reading.pairs import Pairs
 from connection.run import report as report_page
-from connection.run import report_data
+from connection.run import report_data, report_sets
 from connection.run.report import write_report
-from connection.run.report_data import binary_data, curve
+from connection.run.report_data import curve
+from connection.run.report_sets import binary_data, count_tokens
 from connection.training.calibration import Calibration
 
 
@@ -57,7 +58,7 @@ def test_tokens_are_counted_as_the_encoder_sees_them(run_folder: Path) -> None:
     points = data_of(read_page(run_folder))["sets"]["dev"]["points"]
     sides = zip(points["sentence1"], points["sentence2"], strict=True)
     assert points["tokens"] == [max(len(tokenizer.encode(side).ids) for side in pair) for pair in sides]
-    assert report_data.count_tokens(run_folder / "best", ["a " * 500], ["cat"]) == [64]  # as many as the encoder reads
+    assert count_tokens(run_folder / "best", ["a " * 500], ["cat"]) == [64]  # as many as the encoder reads
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_long_curves_and_large_sets_are_thinned_out(monkeypatch: pytest.MonkeyPa
     thinned = curve(steps)
     assert (thinned["steps_per_point"], thinned["step"], thinned["loss"]) == (3, [3, 6, 9, 10], [1.0, 4.0, 7.0, 9.0])
     whole = data_of(read_page(copied))["sets"]["dev"]
-    monkeypatch.setattr(report_data, "MOST_POINTS", 10)
+    monkeypatch.setattr(report_sets, "MOST_POINTS", 10)
     write_report(copied)
     dev = data_of(read_page(copied))["sets"]["dev"]
     assert len(dev["points"]["gold"]) == 10 and (dev["pairs"], dev["wrong"]) == (whole["pairs"], whole["wrong"])

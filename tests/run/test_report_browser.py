@@ -123,5 +123,14 @@ def test_a_stopped_run_opens_too(browser: Any, copied: Path) -> None:
     assert "has not finished" in browser.find_element("id", "notice").text
     assert browser.execute_script("return Object.keys(Chart.instances).length") == 3
     hidden = "return [...document.querySelectorAll('section')].filter((one) => one.hidden).map((one) => one.id)"
-    assert browser.execute_script(hidden) == ["agreement", "classes", "residuals", "pairs", "input", "time"]
+    assert browser.execute_script(hidden) == [
+        "agreement",
+        "ranks",
+        "confusions",
+        "matches",
+        "residuals",
+        "pairs",
+        "input",
+        "time",
+    ]
     assert browser.get_log("browser") == []

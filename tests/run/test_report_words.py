@@ -54,7 +54,7 @@ def test_a_change_has_a_colour_only_beyond_chance(copied: Path, show: Callable, 
     assert lines[3] == f"change +0.1000 {words}".strip() and lines[4] == "Pearson 0.5000 → 0.6000"
     assert coloured(opened) == ([f"{colour} +0.1000"] if colour else [])
     assert "95 % interval" not in cards(opened)[0] and "(40 pairs, choose the best weights)" in cards(opened)[0]
-    assert "1 = same order" in opened.find_element("id", "meaning").text
+    assert "1 is the same order" in opened.find_element("id", "meaning").text
 
 
 def test_the_best_step_has_one_mark_in_plot_and_legend(opened: Any) -> None:
@@ -167,6 +167,16 @@ def test_yes_and_no_stand_in_histograms(
     for name, found in zip(("dev", "dev", "test", "test"), drawn, strict=True):
         metrics = sets[name]["binary"]["metrics"]["after"]
         assert found == [["score 0", metrics["no_matches"]], ["score 5", metrics["matches"]]]
+    for name, chart in (("dev", 1), ("test", 3)):
+        points = sets[name]["binary"]["precision_recall"]["after"]
+        curves = opened.execute_script(
+            "return charts.filter((one) => one.canvas.closest('#thresholds'))[arguments[0]].data.datasets.slice(0, 2).map("
+            "(set) => set.data.map((point) => [point.x, point.y]))",
+            chart,
+        )
+        assert curves == [
+            [list(point) for point in zip(points["threshold"], points[key], strict=True)] for key in ("precision", "recall")
+        ]
     assert width_on_a_phone(opened) == 390
     told = opened.find_element("id", "decisions").text
     for words in (

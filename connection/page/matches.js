@@ -1,6 +1,6 @@
-// Bars: the similarities of both classes where the scores are yes or no, and the training scores.
+// Yes/no scores: the similarities of matches and other pairs, precision and recall by threshold.
 
-/** The bars of one class: translucent, on the place of the other class's. */
+/** The bars of matches or of other pairs: translucent, on the place of the other's. */
 function classBars(label, counts, edges, color) {
   const data = counts.map((y, i) => ({ x: (edges[i] + edges[i + 1]) / 2, y }));
   return { label, data, backgroundColor: `${color}99`, grouped: false, barPercentage: 1, categoryPercentage: 1, order: 2 };
@@ -22,7 +22,7 @@ function drawHistogram(set, when) {
   const range = (i) => `${fixed(edges[i], 2)} to ${fixed(edges[i + 1], 2)}`;
   const note = `${plural(sum(matches), "matching pair")}, ${plural(sum(others), "other pair")}`;
   const grid = { offset: false, color: css("grid") };
-  draw(figure("histograms", title, note, "", `Similarities of both classes: ${title}.`), "bar", bars, {
+  draw(figure("histograms", title, note, "", `Similarities of matches and other pairs: ${title}.`), "bar", bars, {
     x: axis("similarity", { type: "linear", min: edges[0], max: 1, offset: false, ticks: { includeBounds: false }, grid }),
     y: axis("pairs", { min: 0, ticks: { precision: 0 } }),
   }, {
@@ -36,24 +36,63 @@ function drawHistogram(set, when) {
   });
 }
 
+/** Where the axes of thresholds begin: at the round number below all similarities, for there is nothing to tell apart. */
+function lowestThreshold() {
+  const all = HELD_OUT.flatMap((name) => Object.values(sets[name].binary.precision_recall)).filter(Boolean);
+  return Math.floor(20 * Math.min(...all.map(({ threshold }) => threshold[0]))) / 20;
+}
+
+/** Precision and recall of every threshold, the chosen one marked. Between two thresholds both are those of the upper one. */
+function drawThresholds(set, when) {
+  const { metrics, precision_recall } = sets[set].binary;
+  const found = precision_recall[when];
+  if (!found) return;
+  const points = (name) => found.threshold.map((x, i) => ({ x, y: found[name][i] }));
+  const curve = (name, color) => line(name, points(name), color, { stepped: "after", borderWidth: 2 });
+  const title = unchanged ? NAMES[set] : `${NAMES[set]}, ${when} training`;
+  const { threshold: cut, precision, recall } = metrics[when];
+  const note = `threshold ${fixed(cut, 2)}: precision ${fixed(precision, 2)}, recall ${fixed(recall, 2)}`;
+  draw(figure("thresholds", title, note, "", `Precision and recall by threshold: ${title}. Chosen: ${note}.`), "line", [
+    curve("precision", css("after")), curve("recall", css("dev")),
+    line("chosen threshold", [{ x: cut, y: 0 }, { x: cut, y: 1 }], css("text"), { borderDash: [5, 5], pointHitRadius: 0 }),
+  ], {
+    x: axis("threshold", { type: "linear", min: lowestThreshold(), max: 1, ticks: { includeBounds: false } }),
+    y: axis("precision, recall", { min: 0, max: 1 }),
+  }, {
+    interaction: { mode: "index", intersect: false },
+    tooltip: {
+      filter: (item) => item.datasetIndex < 2,
+      callbacks: {
+        title: (items) => (items.length ? `Threshold ${fixed(items[0].parsed.x, 3)}` : ""),
+        label: (item) => ` ${item.dataset.label}: ${fixed(item.parsed.y, 3)}`,
+      },
+    },
+  });
+}
+
 /** Average precision, threshold, precision, recall and F1 of dev or test, before and after. */
 function decisions(set) {
   const { binary, predicted_error } = sets[set];
   const { before, after } = binary.metrics;
-  if (!before || !after) return facts(NAMES[set], [["Metrics", "not defined: one class only, or a similarity is not finite"]]);
+  if (!after) return facts(NAMES[set], [["Metrics", "not defined: one class only, or a similarity is not finite"]]);
   const threshold = `Threshold, best F1 on ${after.chosen_here ? set : "dev"}`;
   const titles = { average_precision: "Average precision", threshold, precision: "Precision", recall: "Recall", f1: "F1" };
-  const entries = Object.entries(titles).map(([key, title]) => [title, change(before[key], after[key])]);
+  const entries = Object.entries(titles).map(([key, title]) => [title, change(before && before[key], after[key])]);
   const error = [`Mean error of the predicted score (${scaleOf(set)})`, fixed(predicted_error, 2)];
   if (predicted_error !== null) entries.push(error);
   return facts(unchanged ? NAMES[set] : `${NAMES[set]}, before → after`, entries);
 }
 
-function drawClasses() {
+function drawMatches() {
   const found = HELD_OUT.filter((name) => sets[name].binary);
-  for (const set of found) for (const when of WHEN) drawHistogram(set, when);
+  for (const set of found)
+    for (const when of WHEN) {
+      drawHistogram(set, when);
+      drawThresholds(set, when);
+    }
   byId("decisions").replaceChildren(...found.map(decisions));
-  byId("classes-meaning").textContent = [
+  byId("thresholds-title").hidden = !byId("thresholds").children.length;
+  byId("matches-meaning").textContent = [
     `A pair of score ${constants.SCORE_RANGE[1]} is a match.`,
     "A pair is called a match from the threshold upwards.",
     "Precision: share of the called matches that are right.",
@@ -61,21 +100,5 @@ function drawClasses() {
     "F1: harmonic mean of both.",
     "Average precision: mean precision over all thresholds.",
   ].join(" ");
-  byId("classes").hidden = !found.length;
-}
-
-function drawScores() {
-  const scores = trainingScores();
-  if (!scores.length) return;
-  const counts = scores.map(([, count]) => count);
-  const pairs = counts.reduce((sum, count) => sum + count, 0);
-  draw(figure("scores", "Training scores", plural(pairs, "pair"), "", "Histogram of the training scores."), "bar",
-    [{ label: "pairs", data: counts, backgroundColor: css("after"), barPercentage: 0.95, categoryPercentage: 0.95 }],
-    { x: axis("score", { grid: { display: false } }), y: axis("pairs", { beginAtZero: true, ticks: { precision: 0 } }) },
-    {
-      labels: scores.map(([label]) => label),
-      tooltip: {
-        callbacks: { title: (items) => `Score ${items[0].label}`, label: (item) => ` ${plural(item.parsed.y, "pair")}` },
-      },
-    });
+  byId("matches").hidden = !found.length;
 }
