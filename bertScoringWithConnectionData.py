@@ -7,7 +7,6 @@ Each constant is also a flag for one run; a single pair:  --sentence1 "A kitten 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
@@ -19,8 +18,6 @@ from connection.script.settings import Settings, read_settings
 from connection.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from connection.encoder.folder import EncoderFolder
     from connection.reading.layout import Layout
     from connection.reading.rows import PairRows
@@ -111,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_packages()
     prepare_environment(settings.THREADS)
     from connection.training.calibration import Calibration
+    from connection.use.encoder import check_encoder
 
     folder = check_encoder(settings)
     calibration = Calibration.load(settings.ENCODER)
@@ -121,32 +119,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def check_encoder(settings: Settings) -> EncoderFolder:
-    """The folder of ENCODER. Raises UserMistake if it holds no encoder; for the folder of a run, the message names best/."""
-    from connection.encoder.folder import inspect_encoder
-
-    folder = settings.ENCODER
-    if not folder.exists():
-        raise UserMistake(
-            f"ENCODER: there is no folder {folder}. Train one first (python bertFineTuningWithConnectionData.py), or name "
-            "the folder of an encoder."
-        )
-    if (folder / "settings.json").is_file() and not (folder / "config.json").is_file():
-        best = folder / "best"
-        hint = f"its encoder is {best}" if best.is_dir() else "it holds no encoder yet"
-        raise UserMistake(f"ENCODER: {folder} is the folder of a run; {hint}.")
-    return inspect_encoder(folder, prompts=(settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT))
-
-
 def score_pair(settings: Settings, calibration: Calibration | None) -> None:
     """Print the similarity of SENTENCE1 and SENTENCE2."""
     for name in ("SENTENCE1", "SENTENCE2"):
         if not getattr(settings, name).strip():
             raise UserMistake(f"{name} is empty: a single pair needs both sentences, SENTENCE1 and SENTENCE2.")
     from connection.encoder.device import memory_errors_named
+    from connection.use.encoder import load_encoder
     from connection.use.scoring import pair_text
+    from ConnectionBert import ConnectionBert
 
-    encoder = load(settings)
+    encoder = load_encoder(settings, ConnectionBert.load)
     with memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE):
         print(pair_text(encoder, settings.SENTENCE1, settings.SENTENCE2, calibration, settings.PRECISION))
 
@@ -154,30 +137,31 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
 def score_file(settings: Settings, folder: EncoderFolder, calibration: Calibration | None) -> None:
     """Check every row of PAIRS_FILE, then score it into OUTPUT_FILE, which appears complete or not at all."""
     from connection.disk.claim import claimed
-    from connection.reading.formats.workbook_output import check_fits, check_package
+    from connection.reading.formats.workbook_output import check_fits
     from connection.reading.rows import PairRows
     from connection.reading.scores import range_warning
     from connection.script.interruption import stoppable
+    from connection.use.output import check_output, is_workbook
     from connection.use.survey import survey
 
-    check_output(settings.OUTPUT_FILE, settings.PAIRS_FILE)
-    is_workbook = settings.OUTPUT_FILE.suffix == ".xlsx"
-    if is_workbook:
-        check_package(settings.OUTPUT_FILE)
+    check_output(settings.OUTPUT_FILE, PAIRS_FILE=settings.PAIRS_FILE)
+    for_workbook = is_workbook(settings.OUTPUT_FILE)
     layout = read_layout(settings)
     rows = PairRows(settings.PAIRS_FILE, layout)
     if layout.score is not None and rows.layout.score is None:
         print(f'{settings.PAIRS_FILE} has no column "{layout.score}" (SCORE_COLUMN): similarities only, no metrics.')
     has_scores = rows.layout.score is not None
-    surveyed = survey(rows, has_scores=has_scores, prompts=folder.pair_prompts, for_workbook=is_workbook)
-    if is_workbook:
+    surveyed = survey(rows, has_scores=has_scores, prompts=folder.pair_prompts, for_workbook=for_workbook)
+    if for_workbook:
         check_fits(surveyed.pairs, len(rows.columns) + 2, surveyed.longest_cell)
     print(f"{counted(surveyed.pairs, 'pair')} from {settings.PAIRS_FILE}\nRead as {', '.join(rows.notes)}.")
     if surveyed.scores is not None and (warning := range_warning(surveyed.scores, layout.score_range)):
         print(warning)
     from connection.encoder.device import memory_errors_named  # not earlier: it imports torch, which takes seconds
+    from connection.use.encoder import load_encoder
+    from ConnectionBert import ConnectionBert
 
-    encoder = load(settings)
+    encoder = load_encoder(settings, ConnectionBert.load)
     if calibration is None:
         print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")
     with (
@@ -197,24 +181,15 @@ def write_scores(
     """
     import numpy as np
 
-    from connection.disk import durable
-    from connection.disk.files import set_aside
     from connection.encoder.composition import composition_text
     from connection.reading.rows import PairRows
-    from connection.use.scoring import PairScorer, ScoredRows, metrics_text, scores_file
+    from connection.use.output import replace_output, table_pieces
+    from connection.use.scoring import PairScorer, ScoredRows, metrics_text
 
     scorer = PairScorer(encoder, surveyed, settings.BATCH_SIZE, settings.PRECISION)
     scored = ScoredRows(PairRows(settings.PAIRS_FILE, rows.layout), scorer, surveyed, calibration)
     output = settings.OUTPUT_FILE
-
-    def pieces() -> Iterator[bytes]:
-        yield from scores_file(output, scored, rows.style)
-        if output.exists():
-            print(f"{output} existed and is now {set_aside(output)}.")
-
-    with durable.writing(output):
-        durable.make_folder(output.parent)
-        durable.replace_file(output, pieces())
+    replace_output(output, table_pieces(output, scored.header, scored.rows_for(output), rows.style))
     print(scorer.counts.text())
     if scorer.counts.composed:
         print(composition_text(scorer.counts.composed))
@@ -223,20 +198,6 @@ def write_scores(
     if surveyed.scores is not None:
         print(metrics_text(np.concatenate(scored.similarities), surveyed.scores, rows.layout, calibration))
     print(f"Scores: {output}")
-
-
-def check_output(output: Path, pairs: Path) -> None:
-    """Raise UserMistake, before anything is read, if OUTPUT_FILE cannot be written or is PAIRS_FILE."""
-    from connection.disk.files import check_writable
-
-    if output.is_dir():
-        raise UserMistake(f"OUTPUT_FILE: {output} is a folder; name a file that ends in .csv, .tsv or .xlsx.")
-    if output.exists() and pairs.exists() and output.samefile(pairs):
-        raise UserMistake(f"OUTPUT_FILE and PAIRS_FILE are the same file, {pairs}. Name another OUTPUT_FILE.")
-    nearest = next(folder for folder in output.parents if folder.exists())
-    if not nearest.is_dir():
-        raise UserMistake(f"OUTPUT_FILE: {nearest} is a file, not a folder; name another OUTPUT_FILE.")
-    check_writable(nearest)
 
 
 def read_layout(settings: Settings) -> Layout:
@@ -251,23 +212,6 @@ def read_layout(settings: Settings) -> Layout:
             f'"{score}": give its number, or "" if the file holds no scores.'
         )
     return Layout.of(settings, needs_score=False)
-
-
-def load(settings: Settings) -> ConnectionBert:
-    """The encoder, on its device."""
-    from connection.encoder.device import memory_errors_named, move_checked, prepare_device
-    from connection.encoder.preview import encoder_text
-    from connection.encoder.prompts import prompts_text
-    from ConnectionBert import ConnectionBert
-
-    device = prepare_device(settings.DEVICE, settings.PRECISION, settings.THREADS)
-    with memory_errors_named(device, BATCH_SIZE=settings.BATCH_SIZE):
-        prompts = (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT)
-        encoder = move_checked(ConnectionBert.load(settings.ENCODER, prompts=prompts), device)
-    print(f"Encoder: {settings.ENCODER} ({encoder_text(encoder)})")
-    if any(encoder.pair_prompts):
-        print(prompts_text(encoder.pair_prompts))
-    return encoder
 
 
 if __name__ == "__main__":

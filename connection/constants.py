@@ -1,8 +1,11 @@
-"""The kind of value that each constant of both scripts takes. Layer 6: the choices come from tables of lower layers."""
+"""The kind of value that each constant of the scripts takes. Layer 6: the choices come from tables of lower layers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from connection.script.kinds import (
+    MOST_NEGATIVES,
     Kind,
     check_column,
     check_columns,
@@ -10,6 +13,7 @@ from connection.script.kinds import (
     check_dimensions,
     check_encoding,
     check_range,
+    check_ranks,
     check_separator,
     choice,
     number,
@@ -111,16 +115,28 @@ TRAINING_DEFAULTS = {
     "TENSORBOARD": False,
     "START_OVER": False,
 }
-# The scoring script shares these kinds with training.
-_READING = "SENTENCE1_COLUMN SENTENCE2_COLUMN SCORE_COLUMN SCORE_RANGE SEPARATOR QUOTING ENCODING DECIMAL SHEET"
-_SHARED = f"ENCODER SENTENCE1_PROMPT SENTENCE2_PROMPT {_READING} BATCH_SIZE DEVICE PRECISION THREADS"
-SCORING_KINDS = {name: KINDS[name] for name in _SHARED.split()} | {
+# The scoring and the mining script share these kinds with training.
+_ENCODING = "ENCODER SENTENCE1_PROMPT SENTENCE2_PROMPT BATCH_SIZE DEVICE PRECISION THREADS"
+_READING = "SENTENCE1_COLUMN SENTENCE2_COLUMN SEPARATOR QUOTING ENCODING SHEET"
+_PAIRS_TO_TABLE = {name: KINDS[name] for name in f"{_ENCODING} {_READING}".split()} | {
     "PAIRS_FILE": Kind(str, lambda value: None if value else "must name a file", is_path=True),
     "OUTPUT_FILE": Kind(
         str,
         lambda value: None if value.endswith((".csv", ".tsv", ".xlsx")) else 'must end in ".csv", ".tsv" or ".xlsx"',
         is_path=True,
     ),
+}
+SCORING_KINDS = _PAIRS_TO_TABLE | {
+    **{name: KINDS[name] for name in ("SCORE_COLUMN", "SCORE_RANGE", "DECIMAL")},
     "SENTENCE1": Kind(str),
     "SENTENCE2": Kind(str),
+}
+MINING_KINDS = _PAIRS_TO_TABLE | {
+    "CORPUS_FILE": Kind(str, is_path=True),
+    "CORPUS_COLUMN": _COLUMN,
+    "NEGATIVES": number(int, 1, MOST_NEGATIVES),
+    "RANKS": Kind(tuple, check_ranks, item=int),
+    "MARGIN": replace(number(float, -2, 2), or_empty=True),
+    "RELATIVE_MARGIN": replace(number(float, 0, 1), or_empty=True),
+    "MOST_ALIKE": replace(number(float, -1, 1), or_empty=True),
 }

@@ -27,16 +27,21 @@ import warm
 from packaging.requirements import Requirement
 
 import bertFineTuningWithConnectionData as script
+import bertMiningWithConnectionData as mining_script
 import bertScoringWithConnectionData as scoring_script
 import downloadBert
-from connection.constants import KINDS, SCORING_KINDS
+from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS
 from connection.script.requirements import is_installed
 from connection.script.settings import read_settings
 
 ROOT = Path(script.__file__).resolve().parent
 DOCUMENTS = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
 GUIDES = ["docs/your-own-data.md", "docs/your-own-data.ko.md"]
-SCRIPTS = {Path(script.__file__).name: KINDS, Path(scoring_script.__file__).name: SCORING_KINDS}
+SCRIPTS = {
+    Path(script.__file__).name: KINDS,
+    Path(scoring_script.__file__).name: SCORING_KINDS,
+    Path(mining_script.__file__).name: MINING_KINDS,
+}
 # Files that a reader has: pairs of their own, and KorSTS as published, where double quotes are ordinary characters.
 OWN_FILE = "sentence1,sentence2,score\n" + "".join(f"cat {i},dog {i * i},{i % 3 / 2}\n" for i in range(40))
 KORSTS = "genre\tfilename\tyear\tid\tscore\tsentence1\tsentence2\n" + "".join(

@@ -13,8 +13,9 @@ import pytest
 import warm
 
 import bertFineTuningWithConnectionData as script
+import bertMiningWithConnectionData as mining_script
 import bertScoringWithConnectionData as scoring_script
-from connection.constants import KINDS, SCORING_KINDS
+from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS
 from connection.script.settings import described, read_constants
 
 ROOT = Path(script.__file__).resolve().parent
@@ -24,7 +25,7 @@ CONSTANTS, KOREAN_CONSTANTS = (
 )
 SOURCES = [
     (Path(each.__file__).read_text(encoding="utf-8"), kinds)
-    for each, kinds in ((script, KINDS), (scoring_script, SCORING_KINDS))
+    for each, kinds in ((script, KINDS), (scoring_script, SCORING_KINDS), (mining_script, MINING_KINDS))
 ]
 PAGES = ["README.md", "data/README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
 

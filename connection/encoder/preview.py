@@ -141,7 +141,7 @@ class UnknownPairs:
         """Add a pair, if it has such sentences: its line, and the one or two of them."""
         self.count += bool(sentences)
         if sentences and len(self.first) < SHOWN_UNKNOWN:
-            self.first.append((line, "  |  ".join(map(_short, dict.fromkeys(sentences)))))
+            self.first.append((line, "  |  ".join(map(short, dict.fromkeys(sentences)))))
 
     def text(self, pairs: str, path: Path | None = None) -> str:
         """A warning that names the first ones, or "" if there are none. pairs: of which they are, such as "520 train pairs"."""
@@ -155,7 +155,12 @@ class UnknownPairs:
         return "\n".join(lines)
 
 
-def _short(sentence: str, width: int = 45) -> str:
+def short(sentence: str, width: int = 45) -> str:
+    """The beginning of a sentence, on one line.
+
+    >>> short("The cat\\nsleeps.", width=12)
+    'The cat sle…'
+    """
     text = printable(sentence[: width + 1]).replace("\n", " ")
     return text if len(text) <= width else text[: width - 1] + "…"
 

@@ -47,7 +47,7 @@ class PairRows:
 
     def __init__(self, path: str | Path, layout: Layout, *, keep_cells: bool = True):
         """keep_cells: also read the columns that no constant names; without it, Parquet skips them."""
-        self.path = _checked_path(Path(path))
+        self.path = checked_path(Path(path))
         self.table = open_table(self.path, layout.reading)
         self.indices = column_indices(self.table, layout)
         has_score = "SCORE_COLUMN" in self.indices
@@ -118,7 +118,7 @@ class PairRows:
         return notes + [f"{counted(self.check.long_cells, 'cell')} over several lines"] * bool(self.check.long_cells)
 
 
-def _checked_path(path: Path) -> Path:
+def checked_path(path: Path) -> Path:
     """The resolved path of a regular file. Refuses anything else (a folder, a pipe, a device) without opening it."""
     try:
         path = path.resolve()

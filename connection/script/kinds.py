@@ -95,6 +95,11 @@ def check_range(value: tuple[float, float]) -> str | None:
     return None if valid else "must be two numbers, the lower one first"
 
 
+def check_ranks(value: tuple[int, ...]) -> str | None:
+    valid = len(value) == 2 and 1 <= value[0] <= value[1] <= 10_000
+    return None if valid else "must be two whole numbers from 1 to 10,000, the lower one first"
+
+
 def check_dimensions(value: tuple[int, ...]) -> str | None:
     valid = all(1 <= length <= 65_536 for length in value) and len(set(value)) == len(value) <= 32
     return None if valid else "must be up to 32 different whole numbers from 1 to 65,536"

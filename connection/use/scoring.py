@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +20,13 @@ from tqdm import tqdm
 from connection import UserMistake
 from connection.encoder.composition import composition_text
 from connection.encoder.preview import TokenCounts, UnknownPairs, only_unknown
-from connection.reading.formats.table import NUMBER, NotText, Number
-from connection.reading.formats.text.csv_output import Style, csv_pieces
+from connection.reading.formats.table import NUMBER, Number
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRow, PairRows
 from connection.training.bootstrap import spearman_interval, with_interval
 from connection.training.calibration import Calibration
 from connection.training.correlations import average_precision, best_threshold, pearson, settle_ties, spearman
+from connection.use.output import is_workbook, typed_number
 from connection.use.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -127,11 +126,16 @@ class ScoredRows:
         self.header = [rows.columns[column] for column in self._kept] + added
         self.similarities: list[np.ndarray] = []
 
-    def with_numbers(self, cells: list[str]) -> list[str]:
+    def rows_for(self, output: Path) -> Iterator[list[str | float]]:
+        """The rows as OUTPUT_FILE has them. In a workbook, the numbers of the input are numbers; else they stay as they are."""
+        for cells, numbers in self:
+            yield [*(self._with_numbers(cells) if is_workbook(output) else cells), *numbers]
+
+    def _with_numbers(self, cells: list[str]) -> list[str]:
         """Cells that are kept, those that are numbers in the file as `Number`: scores, and numbers of typed files."""
         score = self.rows.indices.get("SCORE_COLUMN")
         return [
-            _score_number(cell) if column == score else _typed_number(cell)
+            _score_number(cell) if column == score else typed_number(cell)
             for column, cell in zip(self._kept, cells, strict=True)
         ]
 
@@ -159,22 +163,6 @@ def _score_number(cell: str) -> str:
     """A score; another spelling of it (true) as it is."""
     text = cell.strip().replace(",", ".")
     return Number(format(float(text), ".15g")) if NUMBER.fullmatch(text) else cell
-
-
-def _typed_number(cell: str) -> str:
-    return Number(cell) if isinstance(cell, NotText) and NUMBER.fullmatch(cell) else cell
-
-
-def scores_file(path: Path, scored: ScoredRows, style: Style) -> Iterator[bytes]:
-    """The contents of OUTPUT_FILE, in pieces: a workbook, TSV or CSV, by the ending of its name. style: of the pairs."""
-    if path.suffix == ".xlsx":
-        from connection.reading.formats.workbook_output import workbook_pieces
-
-        yield from workbook_pieces(scored.header, ([*scored.with_numbers(cells), *numbers] for cells, numbers in scored))
-        return
-    style = replace(style, separator="\t") if path.suffix == ".tsv" else style
-    rows = ([*map(str, cells), *map(style.number, numbers)] for cells, numbers in scored)
-    yield from csv_pieces(scored.header, rows, style)
 
 
 def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, calibration: Calibration | None) -> str:

@@ -21,6 +21,7 @@ from connection import UserMistake
 from connection.reading.layout import Layout
 from connection.reading.rows import PairRows
 from connection.training.calibration import Calibration
+from connection.use import encoder as use_encoder
 from connection.use import scoring
 from connection.use.scoring import PairScorer
 from connection.use.survey import survey
@@ -246,13 +247,13 @@ def test_the_output_appears_whole_or_not_at_all(score: Score, tmp_path: Path, mo
 
 def test_a_file_that_changes_meanwhile_is_told(score: Score, tmp_path: Path, monkeypatch) -> None:
     path = write_rows(tmp_path / "pairs.csv", [["sentence1", "sentence2"], ["a cat", "a dog"]])
-    load = script.load
+    load = use_encoder.load_encoder
 
-    def change(settings):
+    def change(settings, loader):
         write_rows(path, [["sentence1", "sentence2"], ["a cat", "a dog"], ["a man", "a bird"]])
-        return load(settings)
+        return load(settings, loader)
 
-    monkeypatch.setattr(script, "load", change)
+    monkeypatch.setattr(use_encoder, "load_encoder", change)
     with pytest.raises(UserMistake, match="has changed while it was read"):
         score(pairs_file=path)
     assert not list((tmp_path / "out").iterdir())
