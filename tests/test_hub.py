@@ -171,6 +171,7 @@ def test_a_sentence_encoder_brings_its_pooling_and_normalize(
     assert not (tmp_path / "bert" / "BAAI" / "tiny" / "onnx").exists()
 
 
+@pytest.mark.slow
 def test_a_fetch_that_broke_off_goes_on_where_it_stopped(
     hub: Hub, fetch: Callable, model: dict[str, bytes], tiny_encoder: Path, tmp_path: Path
 ) -> None:

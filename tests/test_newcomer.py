@@ -158,6 +158,7 @@ def test_three_rows(start: Start, table: Callable, tmp_path: Path) -> None:
     assert "Set DEV_FILE, add pairs, or change DEV_SHARE." in told
 
 
+@pytest.mark.slow
 def test_what_is_piped_into_a_file_holds_no_bars_and_no_colours(start: Start) -> None:
     out, err = start(cold=True, epochs=2).communicate(timeout=100)
     assert err == "" and "\r" not in out and "\x1b" not in out and "\x08" not in out

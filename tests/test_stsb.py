@@ -17,6 +17,7 @@ def run(output: Path, encoder: Path, stsb: Path, **changes: object) -> dict:
     return json.loads((output / "summary.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_untrained_it_is_where_sentence_transformers_puts_it(
     tmp_path: Path, minilm: Path, stsb: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
