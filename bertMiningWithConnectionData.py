@@ -68,7 +68,7 @@ QUOTING = True
 # Text encoding, such as "cp1252" (Western Excel) or "cp949" (Korean Excel). Empty: detected, and refused where unsure.
 ENCODING = ""
 
-# Sheet of an Excel workbook. Empty: the first one.
+# Sheet of PAIRS_FILE, if it is an Excel workbook. Empty: the first one, as always of CORPUS_FILE.
 SHEET = ""
 
 # --- negatives ---

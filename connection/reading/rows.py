@@ -93,15 +93,12 @@ class PairRows:
                 f"{self.path}: every score is -1, which marks labels that are not public (as in GLUE's test sets).",
                 {} if self.layout.needs_score else {"SCORE_COLUMN": ""},  # for scoring, none is needed
             )
-        lines = [f"{self.path} has rows that cannot be used:", *bad]
-        if bad_count > len(bad):
-            lines.append(f"  … and {bad_count - len(bad):,} more")
+        *lines, total = bad_rows_lines(self.path, bad, bad_count, good_count)
         if scores.no_number == bad_count > 1 and not good_count:
             lines.append("No row has a number for its score: is SCORE_COLUMN the right column?")
         if scores.has_both_signs:
             lines.append(scores.both_signs_text)
-        lines.append(f"{counted(bad_count, 'bad row')} of {bad_count + good_count:,}.")
-        return Misfit("\n".join(lines), self.table.advice | scores.flags(bad_count + good_count))
+        return Misfit("\n".join([*lines, total]), self.table.advice | scores.flags(bad_count + good_count))
 
     @property
     def style(self) -> Style:
@@ -116,6 +113,13 @@ class PairRows:
         notes = [*table.notes, *(["decimal comma"] if self.check.scores.sign == "," else []), *table.header_notes]
         notes += [f"{counted(table.blank_lines, 'empty row')} skipped"] * bool(table.blank_lines)
         return notes + [f"{counted(self.check.long_cells, 'cell')} over several lines"] * bool(self.check.long_cells)
+
+
+def bad_rows_lines(path: Path, bad: Sequence[str], bad_count: int, good_count: int) -> list[str]:
+    """The lines of an error about bad rows, of which `bad` lists the first ones; the last line has their number."""
+    more = [f"  … and {bad_count - len(bad):,} more"] * (bad_count > len(bad))
+    total = f"{counted(bad_count, 'bad row')} of {bad_count + good_count:,}."
+    return [f"{path} has rows that cannot be used:", *bad, *more, total]
 
 
 def checked_path(path: Path) -> Path:

@@ -13,7 +13,7 @@ from connection.reading.formats import open_table
 from connection.reading.formats.table import BadRow, Misfit, Reading, is_empty
 from connection.reading.layout import Layout
 from connection.reading.row_check import RowCheck
-from connection.reading.rows import SHOWN_BAD_ROWS, checked_path
+from connection.reading.rows import SHOWN_BAD_ROWS, bad_rows_lines, checked_path
 from connection.text import counted
 
 
@@ -74,11 +74,7 @@ class SentenceRows:
                 self.count += 1
                 yield str(cells[self.index])
         if bad:
-            more = [f"  … and {bad_count - len(bad):,} more"] * (bad_count > len(bad))
-            lines = [f"{self.path} has rows that cannot be used:", *bad, *more]
-            raise Misfit(
-                "\n".join([*lines, f"{counted(bad_count, 'bad row')} of {bad_count + self.count:,}."]), self.table.advice
-            )
+            raise Misfit("\n".join(bad_rows_lines(self.path, bad, bad_count, self.count)), self.table.advice)
         if not self.count:
             raise UserMistake(f"{self.path} has no sentences.")
 

@@ -9,7 +9,7 @@ import numpy as np
 from connection import UserMistake
 from connection.encoder.preview import short
 from connection.reading.formats.table import paste_text
-from connection.reading.rows import PairRow, PairRows
+from connection.reading.rows import PairRows
 from connection.script.settings import flag_of
 from connection.text import counted, format_time
 from connection.use.mining import Mined, Rules, Sentences
@@ -35,9 +35,10 @@ class MinedRows:
 
     def __iter__(self) -> Iterator[list[str | float]]:
         written = left_out = 0
+        changed = UserMistake(f"{self.rows.path} has changed while it was read. Nothing was written; run the script again.")
         for row in self.rows:
-            if not self._is_expected(written, row):
-                break
+            if written == len(self.sentences) or self.sentences.row(written) != (row.sentence1, row.sentence2):
+                raise changed
             cells: list[str | float] = [typed_number(row.cells[index]) for index in self._kept]
             cells.append(float(self.mined.own[written]))
             for candidate, similarity in zip(self.mined.negatives[written], self.mined.similarities[written], strict=True):
@@ -49,14 +50,7 @@ class MinedRows:
         if left_out:
             print(f"Cells beyond the last column, which were left out: {left_out:,}.")
         if written != len(self.sentences):
-            raise UserMistake(f"{self.rows.path} has changed while it was read. Nothing was written; run the script again.")
-
-    def _is_expected(self, index: int, row: PairRow) -> bool:
-        sentences = self.sentences
-        if index == len(sentences):
-            return False
-        first, second = sentences.texts[sentences.first[sentences.query[index]]], sentences.texts[sentences.own[index]]
-        return first.endswith(row.sentence1) and second[len(sentences.prompt) :] == row.sentence2
+            raise changed
 
 
 def cost_text(sentences: Sentences, size: int, encoding: float, comparing: float) -> str:
@@ -84,8 +78,7 @@ def mined_text(mined: Mined, sentences: Sentences, rules: Rules) -> str:
     if shown:
         lines.append("Similarities of sentence1 to its sentence2 and to its first negative, and the three sentences:")
     for row in shown:
-        texts = [sentences.texts[sentences.first[sentences.query[row]]], sentences.texts[sentences.own[row]]]
-        texts.append(sentences.candidate(int(mined.negatives[row, 0])))
+        texts = [*sentences.row(row), sentences.candidate(int(mined.negatives[row, 0]))]
         lines.append(f"  {mined.own[row]:.3f} {mined.similarities[row, 0]:.3f}  {'  |  '.join(map(short, texts))}")
     return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 Exact: every sentence1 is compared with every candidate, by cosine similarity (`connection/use/nearest.py`).
 
-Memory holds the distinct sentences, 4 × H bytes each for their embeddings of size H, 8 × (NEGATIVES + 6) bytes per row, 16 per
+Memory holds the distinct sentences, 4 × H bytes each for their embeddings of size H, 16 × NEGATIVES + 48 bytes per row, 16 per
 known pair, and a few blocks of 32 MB.
 """
 
@@ -74,8 +74,9 @@ class Sentences:
 
     texts: S distinct sentences with their prompts. first: (Q,) and candidates: (C,), indices into texts. query: (n,) each
     row's sentence1, an index into first. own: (n,) its sentence2, an index into texts. known: (P, 2) indices into first and
-    candidates, ascending: candidates that a row pairs with the sentence1, in either order, or that are it. prompt: of the
-    candidates. longest_cell: of the pairs and the corpus, as a workbook counts characters; 0 if not asked for.
+    candidates, ascending: candidates that a row pairs with the sentence1, in either order, or that are it. prompts: of
+    sentence1, and of sentence2 and the candidates. longest_cell: of the pairs and the corpus, as a workbook counts
+    characters; 0 if not asked for.
     """
 
     texts: list[str]
@@ -84,7 +85,7 @@ class Sentences:
     query: np.ndarray
     own: np.ndarray
     known: np.ndarray
-    prompt: str = ""
+    prompts: tuple[str, str] = ("", "")
     longest_cell: int = 0
 
     def __len__(self) -> int:
@@ -92,7 +93,12 @@ class Sentences:
 
     def candidate(self, number: int) -> str:
         """The text of a candidate, as in its file; "" for -1."""
-        return "" if number < 0 else self.texts[self.candidates[number]][len(self.prompt) :]
+        return "" if number < 0 else self.texts[self.candidates[number]][len(self.prompts[1]) :]
+
+    def row(self, number: int) -> tuple[str, str]:
+        """Sentence1 and sentence2 of a row, as in its file."""
+        texts = self.texts[self.first[self.query[number]]], self.texts[self.own[number]]
+        return texts[0][len(self.prompts[0]) :], texts[1][len(self.prompts[1]) :]
 
 
 def read_sentences(
@@ -113,13 +119,7 @@ def read_sentences(
     >>> sentences.known.tolist()  # "a" has the candidates 0, 1 and itself, "b" has 0
     [[0, 0], [0, 1], [0, 2], [1, 0]]
     """
-    first, second, longest_cell = dict[str, int](), dict[str, int](), 0
-    sides = array("q")
-    for row in rows:
-        if for_workbook:
-            longest_cell = max(longest_cell, *map(cell_length, row.cells))
-        sides.extend((first.setdefault(row.sentence1, len(first)), second.setdefault(row.sentence2, len(second))))
-    pairs = np.frombuffer(sides, dtype=np.int64).reshape(-1, 2)  # (n, 2)
+    first, second, pairs, longest_cell = _distinct(rows, for_workbook)
     forms: dict[str, int] = {}  # normal form → its number
     candidates: dict[int, str] = {}  # the form of each candidate → its text
     second_forms = np.array([forms.setdefault(normal_form(text), len(forms)) for text in second], dtype=np.int64)
@@ -131,11 +131,10 @@ def read_sentences(
             longest_cell = max(longest_cell, cell_length(text)) if for_workbook else 0
             candidates[form] = text
     first_forms = np.array([forms.setdefault(normal_form(text), len(forms)) for text in first], dtype=np.int64)
-    before_first, before_second = prompts
     texts: dict[str, int] = {}
     numbers = [
         np.array([texts.setdefault(prompt + text, len(texts)) for text in group], dtype=np.int64)
-        for prompt, group in ((before_first, first), (before_second, second), (before_second, candidates.values()))
+        for prompt, group in ((prompts[0], first), (prompts[1], second), (prompts[1], candidates.values()))
     ]
     return Sentences(
         texts=list(texts),
@@ -144,9 +143,20 @@ def read_sentences(
         query=pairs[:, 0].copy(),
         own=numbers[1][pairs[:, 1]],
         known=_known(first_forms, np.stack([first_forms[pairs[:, 0]], second_forms[pairs[:, 1]]], axis=1), list(candidates)),
-        prompt=before_second,
+        prompts=prompts,
         longest_cell=longest_cell,
     )
+
+
+def _distinct(rows: Iterable[PairRow], for_workbook: bool) -> tuple[dict[str, int], dict[str, int], np.ndarray, int]:
+    """The distinct sentence1 and sentence2 by number, those of each row (n, 2), and the longest cell, if asked for."""
+    first, second, longest_cell = dict[str, int](), dict[str, int](), 0
+    sides = array("q")
+    for row in rows:
+        if for_workbook:
+            longest_cell = max(longest_cell, *map(cell_length, row.cells))
+        sides.extend((first.setdefault(row.sentence1, len(first)), second.setdefault(row.sentence2, len(second))))
+    return first, second, np.frombuffer(sides, dtype=np.int64).reshape(-1, 2), longest_cell
 
 
 def _known(first: np.ndarray, pairs: np.ndarray, candidates: list[int]) -> np.ndarray:
