@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from connection.reading.layout import Layout
     from connection.reading.rows import PairRows
     from connection.training.calibration import Calibration
+    from connection.use.classifier import Classifier
     from connection.use.survey import Survey
     from ConnectionBert import ConnectionBert
 
@@ -58,6 +59,9 @@ SENTENCE2_COLUMN = "sentence2"
 # Column of the score that a person gave: name or number. It is only used to measure the encoder; a file with a header
 # may lack it. Empty: no score.
 SCORE_COLUMN = "score"
+
+# Column of the class that a person gave, for an encoder that was trained with classes; only used to measure it. Empty: none.
+LABEL_COLUMN = ""
 
 # Lowest and highest possible score. Use (0, 1) for yes/no labels.
 SCORE_RANGE = (0, 5)
@@ -108,9 +112,14 @@ def main(arguments: list[str] | None = None) -> int:
     check_packages()
     prepare_environment(settings.THREADS)
     from connection.training.calibration import Calibration
+    from connection.use.classifier import has_classifier
     from connection.use.encoder import check_encoder
 
     folder = check_encoder(settings)
+    if settings.LABEL_COLUMN and not has_classifier(settings.ENCODER):
+        raise UserMistake(
+            f"LABEL_COLUMN is set, but {settings.ENCODER} predicts no classes: train with LABEL_COLUMN, or empty it here."
+        )
     calibration = Calibration.load(settings.ENCODER)
     if settings.SENTENCE1.strip() or settings.SENTENCE2.strip() or {"SENTENCE1", "SENTENCE2"} & settings.flagged:
         score_pair(settings, calibration)
@@ -125,13 +134,15 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
         if not getattr(settings, name).strip():
             raise UserMistake(f"{name} is empty: a single pair needs both sentences, SENTENCE1 and SENTENCE2.")
     from connection.encoder.device import memory_errors_named
+    from connection.use.classifier import Classifier
     from connection.use.encoder import load_encoder
     from connection.use.scoring import pair_text
     from ConnectionBert import ConnectionBert
 
     encoder = load_encoder(settings, ConnectionBert.load)
+    classifier = Classifier.load(settings.ENCODER, encoder.embedding_size)
     with memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE):
-        print(pair_text(encoder, settings.SENTENCE1, settings.SENTENCE2, calibration, settings.PRECISION))
+        print(pair_text(encoder, settings.SENTENCE1, settings.SENTENCE2, calibration, classifier, settings.PRECISION))
 
 
 def score_file(settings: Settings, folder: EncoderFolder, calibration: Calibration | None) -> None:
@@ -153,29 +164,35 @@ def score_file(settings: Settings, folder: EncoderFolder, calibration: Calibrati
     has_scores = rows.layout.score is not None
     surveyed = survey(rows, has_scores=has_scores, prompts=folder.pair_prompts, for_workbook=for_workbook)
     if for_workbook:
-        check_fits(surveyed.pairs, len(rows.columns) + 2, surveyed.longest_cell)
+        check_fits(surveyed.pairs, len(rows.columns) + 4, surveyed.longest_cell)
     print(f"{counted(surveyed.pairs, 'pair')} from {settings.PAIRS_FILE}\nRead as {', '.join(rows.notes)}.")
     if surveyed.scores is not None and (warning := range_warning(surveyed.scores, layout.score_range)):
         print(warning)
     from connection.encoder.device import memory_errors_named  # not earlier: it imports torch, which takes seconds
+    from connection.use.classifier import Classifier
     from connection.use.encoder import load_encoder
     from ConnectionBert import ConnectionBert
 
     encoder = load_encoder(settings, ConnectionBert.load)
-    if calibration is None:
+    classifier = Classifier.load(settings.ENCODER, encoder.embedding_size)
+    if calibration is None and classifier is None:
         print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")
     with (
         stoppable(),
         claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"),
         memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE),
     ):
-        write_scores(settings, encoder, rows, surveyed, calibration)
+        write_scores(settings, encoder, rows, surveyed, (calibration, classifier))
 
 
 def write_scores(
-    settings: Settings, encoder: ConnectionBert, rows: PairRows, surveyed: Survey, calibration: Calibration | None
+    settings: Settings,
+    encoder: ConnectionBert,
+    rows: PairRows,
+    surveyed: Survey,
+    predictors: tuple[Calibration | None, Classifier | None],
 ) -> None:
-    """Encode the pairs, write OUTPUT_FILE and, if there are scores, print metrics of the similarities against them.
+    """Encode the pairs, write OUTPUT_FILE and, if there are scores or classes, print metrics against them.
 
     rows: those that were surveyed; they are read again.
     """
@@ -183,11 +200,13 @@ def write_scores(
 
     from connection.encoder.composition import composition_text
     from connection.reading.rows import PairRows
+    from connection.use.classifier import accuracy_text
     from connection.use.output import replace_output, table_pieces
     from connection.use.scoring import PairScorer, ScoredRows, metrics_text
 
     scorer = PairScorer(encoder, surveyed, settings.BATCH_SIZE, settings.PRECISION)
-    scored = ScoredRows(PairRows(settings.PAIRS_FILE, rows.layout), scorer, surveyed, calibration)
+    calibration, classifier = predictors
+    scored = ScoredRows(PairRows(settings.PAIRS_FILE, rows.layout), scorer, surveyed, calibration, classifier)
     output = settings.OUTPUT_FILE
     replace_output(output, table_pieces(output, scored.header, scored.rows_for(output), rows.style))
     print(scorer.counts.text())
@@ -197,6 +216,8 @@ def write_scores(
         print(scorer.unknown_pairs.text(f"{surveyed.pairs:,} pairs", settings.PAIRS_FILE))
     if surveyed.scores is not None:
         print(metrics_text(np.concatenate(scored.similarities), surveyed.scores, rows.layout, calibration))
+    if surveyed.labels and classifier is not None:
+        print(accuracy_text(scored.classes, surveyed.labels, classifier))
     print(f"Scores: {output}")
 
 

@@ -74,8 +74,18 @@ def epochs_for(clock: StepClock) -> int:
     return -(-clock.steps // (5749 // clock.batch_size))
 
 
-def train_ours(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu", precision: str = "float32") -> None:
-    """Run the training script; stop it when it logs the last step to be measured."""
+def flag(name: str, value: object) -> list[str]:
+    """A flag's words on the command line."""
+    return [f"--{name}", *map(str, value)] if isinstance(value, tuple) else [f"--{name}={value}"]
+
+
+def train_ours(
+    encoder: Path, clock: StepClock, folder: Path, device: str = "cpu", precision: str = "float32", **data: object
+) -> None:
+    """Run the training script; stop it when it logs the last step to be measured.
+
+    data: flags of other data than the STS benchmark's scored pairs, and of the loss, each with _ for -; a tuple is words.
+    """
     import bertFineTuningWithConnectionData as script
     import connection.run.folder
     import connection.training.forecast
@@ -116,7 +126,7 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu
     (folder / "few.csv").write_text("".join(lines[:6]), encoding="utf-8")
     flags = {"encoder": encoder, "train-file": STSB / "train.csv", "dev-file": folder / "few.csv", "test-file": ""}
     flags |= {"output": folder / "run", "epochs": epochs_for(clock), "batch-size": clock.batch_size}
-    flags |= {"device": device, "precision": precision}
+    flags |= {"device": device, "precision": precision} | {name.replace("_", "-"): value for name, value in data.items()}
     with (
         contextlib.suppress(Enough),
         mock.patch.object(connection.run.folder.Run, "log", log_and_stop),
@@ -126,11 +136,22 @@ def train_ours(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu
         mock.patch.object(record, "record_evaluation", untimed(record.record_evaluation)),
         mock.patch.object(resume, "save_training", untimed(resume.save_training)),
     ):
-        script.main([part for name, value in flags.items() for part in (f"--{name}", str(value))])
+        script.main([word for name, value in flags.items() for word in flag(name, value)])
 
 
-def train_theirs(encoder: Path, clock: StepClock, folder: Path, device: str = "cpu", precision: str = "float32") -> None:
-    """Run SentenceTransformerTrainer with the same recipe. Evaluates, saves and logs nothing."""
+def train_theirs(
+    encoder: Path,
+    clock: StepClock,
+    folder: Path,
+    device: str = "cpu",
+    precision: str = "float32",
+    columns: dict[str, list] | None = None,
+    make_loss: Callable | None = None,
+) -> None:
+    """Run SentenceTransformerTrainer with the same recipe. Evaluates, saves and logs nothing.
+
+    columns: other data than the STS benchmark's scored pairs. make_loss: model → loss, else CosineSimilarityLoss.
+    """
     import pandas as pd
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -144,8 +165,9 @@ def train_theirs(encoder: Path, clock: StepClock, folder: Path, device: str = "c
         def on_step_end(self, *arguments: object, **keywords: object) -> None:
             clock.end()
 
-    train = pd.read_csv(STSB / "train.csv", keep_default_na=False)
-    columns = {"sentence1": train["sentence1"].tolist(), "sentence2": train["sentence2"].tolist()}
+    if columns is None:
+        train = pd.read_csv(STSB / "train.csv", keep_default_na=False)
+        columns = {name: train[name].tolist() for name in ("sentence1", "sentence2")} | {"score": (train["score"] / 5).tolist()}
     model = SentenceTransformer(str(encoder), device=device, local_files_only=True)
     model.max_seq_length = 128
     arguments = SentenceTransformerTrainingArguments(
@@ -165,8 +187,8 @@ def train_theirs(encoder: Path, clock: StepClock, folder: Path, device: str = "c
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_dict(columns | {"score": (train["score"] / 5).tolist()}),
-        loss=CosineSimilarityLoss(model),
+        train_dataset=Dataset.from_dict(columns),
+        loss=(make_loss or CosineSimilarityLoss)(model),
         callbacks=[Steps()],
     )
     with contextlib.suppress(Enough):

@@ -127,7 +127,7 @@ _PAIRS_TO_TABLE = {name: KINDS[name] for name in f"{_ENCODING} {_READING}".split
     ),
 }
 SCORING_KINDS = _PAIRS_TO_TABLE | {
-    **{name: KINDS[name] for name in ("SCORE_COLUMN", "SCORE_RANGE", "DECIMAL")},
+    **{name: KINDS[name] for name in ("SCORE_COLUMN", "LABEL_COLUMN", "SCORE_RANGE", "DECIMAL")},
     "SENTENCE1": Kind(str),
     "SENTENCE2": Kind(str),
 }

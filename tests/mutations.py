@@ -23,6 +23,9 @@ TRAINING = ("tests/test_training.py",)
 LAYER = ("tests/encoder/test_packed_layer.py",)
 SCORING = ("tests/use",)
 LOSS = ("tests/training/test_loss.py",)
+CANDIDATES = ("tests/training/test_candidates.py",)
+RETRIEVAL = ("tests/training/test_retrieval.py",)
+MINING = ("tests/use/test_mining.py",)
 CARD = ("tests/encoder/test_blocks.py",)
 FAMILIES = ("tests/encoder/test_families.py",)
 TOKENIZERS = ("tests/encoder/test_tokenizers.py",)
@@ -268,6 +271,142 @@ MUTATIONS = [
         "np.setdiff1d(first * sentences + second, rows)",
         "first * sentences + second",
         ("tests/training/test_collapse.py",),
+    ),
+    # --- pairs that belong together
+    Mutation(
+        "a known answer is a negative",
+        "connection/training/candidates.py",
+        "excluded = known.between(first, candidates) | (first[:, None] == candidates)",
+        "excluded = first[:, None] == candidates",
+        CANDIDATES,
+    ),
+    Mutation(
+        "a pair is known in one order only",
+        "connection/training/candidates.py",
+        "np.concatenate([sides @ [sentences, 1], sides @ [1, sentences]])",
+        "sides @ [sentences, 1]",
+        CANDIDATES,
+    ),
+    Mutation(
+        "a repeated question counts twice",
+        "connection/training/candidates.py",
+        "    repeats[np.unique(first, return_index=True)[1]] = False\n",
+        "    repeats[:] = False\n",
+        CANDIDATES,
+    ),
+    Mutation(
+        "what fills a batch up is a candidate",
+        "connection/training/candidates.py",
+        "(0, missing), value=True)",
+        "(0, missing), value=False)",
+        CANDIDATES,
+    ),
+    Mutation(
+        "a sentence finds itself",
+        "connection/training/retrieval.py",
+        "if is_candidate[number] and place[number] not in own:",
+        "if False:",
+        RETRIEVAL,
+    ),
+    Mutation(
+        "equal similarities share the best rank",
+        "connection/training/retrieval.py",
+        " + np.count_nonzero(row[:hit] == row[hit])",
+        "",
+        RETRIEVAL,
+    ),
+    Mutation(
+        "the second pass has a dropout of its own",
+        "connection/training/memory.py",
+        "        _set_random_state(device, state)\n",
+        "",
+        RETRIEVAL,
+    ),
+    Mutation(
+        "a pair of the file is unrelated",
+        "connection/training/collapse.py",
+        "codes = np.setdiff1d(first * sentences + second, rows)",
+        "codes = first * sentences + second",
+        ("tests/training/test_collapse.py",),
+    ),
+    # --- hard negatives
+    Mutation(
+        "an answer of the other order is mined",
+        "connection/use/mining.py",
+        "np.concatenate([pairs, pairs[:, ::-1], np.stack([first, first], axis=1)])",
+        "np.concatenate([pairs, np.stack([first, first], axis=1)])",
+        MINING,
+    ),
+    Mutation(
+        "a sentence is its own negative",
+        "connection/use/mining.py",
+        "np.concatenate([pairs, pairs[:, ::-1], np.stack([first, first], axis=1)])",
+        "np.concatenate([pairs, pairs[:, ::-1]])",
+        MINING,
+    ),
+    Mutation(
+        "MOST_ALIKE compares with the question",
+        "connection/use/mining.py",
+        "similarities_of(own_vectors, vectors) > self",
+        "similarities_of(queries, vectors) > self",
+        MINING,
+    ),
+    Mutation(
+        "RELATIVE_MARGIN of a negative similarity",
+        "connection/use/mining.py",
+        "own - np.abs(own) * rules.relative_margin",
+        "own - own * rules.relative_margin",
+        MINING,
+    ),
+    Mutation(
+        "lower ranks are not left out",
+        "connection/use/mining.py",
+        "slice(self.rules.ranks[0] - 1, None)",
+        "slice(None)",
+        MINING,
+    ),
+    Mutation(
+        "the later of two equally near ones",
+        "connection/use/nearest.py",
+        "np.lexsort((numbers_all, -values, rows_all))",
+        "np.lexsort((-numbers_all, -values, rows_all))",
+        MINING,
+    ),
+    Mutation(
+        "the first block only",
+        "connection/use/nearest.py",
+        "        start += len(vectors)\n",
+        "",
+        MINING,
+    ),
+    Mutation(
+        "what is skipped is found",
+        "connection/use/nearest.py",
+        "similarities[here[:, 0], here[:, 1] - start] = -np.inf",
+        "pass",
+        MINING,
+    ),
+    Mutation(
+        "a row that changed is written",
+        "connection/use/mined.py",
+        "if written == len(self.sentences) or self.sentences.row(written) != (row.sentence1, row.sentence2):",
+        "if written == len(self.sentences):",
+        MINING,
+    ),
+    # --- the report
+    Mutation(
+        "test chooses its own threshold",
+        "connection/run/report_sets.py",
+        'if name == "dev" and metrics:',
+        "if False:",
+        ("tests/run",),
+    ),
+    Mutation(
+        "macro F1 of the given classes only",
+        "connection/run/report_sets.py",
+        "pairs, right = Counter(given) + Counter(found), ",
+        "pairs, right = Counter(given) + Counter(given), ",
+        ("tests/run/test_report_sets.py",),
     ),
     # --- what runs on a card
     Mutation(

@@ -99,6 +99,14 @@ def test_classes(tmp_path: Path, tiny_encoder: Path, files: dict[str, Path], cap
     sides = [torch.from_numpy(encoder.encode(table[side].tolist())) for side in ("sentence1", "sentence2")]
     found = class_logits(sides, weights["softmax.weight"], weights["softmax.bias"]).argmax(dim=1)
     assert [["long", "short"][number] for number in found.tolist()] == table["class_after"].tolist()
+    scores = tmp_path / "scores.csv"
+    flags = {"encoder": output / "best", "pairs_file": files["test"], "output_file": scores, "device": "cpu"}
+    runs.run_script(scoring_script, **flags, label_column="label")
+    scored, told = pd.read_csv(scores), capsys.readouterr().out
+    assert scored["class_predicted"].tolist() == table["class_after"].tolist()
+    assert scored.columns.tolist()[-3:] == ["similarity", "class_predicted", "class_probability"]
+    low, high = summary["after"]["test"]["interval"]
+    assert f"Accuracy {summary['after']['test']['accuracy']:.4f} [{low:.2f}, {high:.2f}], " in told
     accuracy = (table["class_after"] == table["label"]).mean()
     assert summary["after"]["test"]["accuracy"] == pytest.approx(accuracy)
     assert summary["data"]["scores"]["labels"] == ["long", "short"]

@@ -37,12 +37,12 @@ class Layout:
 
     @classmethod
     def of(cls, settings: Settings, *, needs_score: bool = True) -> Layout:
-        """The layout given by a script's constants. The script may lack NEGATIVE_COLUMNS and LABEL_COLUMN.
+        """The layout given by a script's constants. The script may lack NEGATIVE_COLUMNS.
 
         Raises UserMistake if columns are named that no file of pairs has together.
         """
-        trains = "LABEL_COLUMN" in vars(settings)
-        negatives, label = (settings.NEGATIVE_COLUMNS, settings.LABEL_COLUMN or None) if trains else ((), None)
+        negatives = settings.NEGATIVE_COLUMNS if "NEGATIVE_COLUMNS" in vars(settings) else ()
+        label = settings.LABEL_COLUMN or None
         score = settings.SCORE_COLUMN or None
         if label is not None and score == SCORE_DEFAULT:
             score = None

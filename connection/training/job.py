@@ -11,6 +11,7 @@ import safetensors.torch
 
 from connection.disk import durable
 from connection.disk.safetensors_file import safetensors_chunks
+from connection.training.losses import LABELS, LOSS_WEIGHTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from connection.training.objective import Objective
     from ConnectionBert import ConnectionBert
     from ConnectionDataset import ConnectionDataset
-
-
-LOSS_WEIGHTS, LABELS = "loss.safetensors", "labels.json"  # in best/, of losses with weights of their own
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from connection.disk.safetensors_file import safetensors_chunks
 from connection.encoder.device import describe_device
 from connection.encoder.packed.trained_rows import TrainedRows
 from connection.training.evaluation import Evaluation
-from connection.training.job import LOSS_WEIGHTS
+from connection.training.losses import LOSS_WEIGHTS
 from connection.training.optimizer import optimizer_tensors, restore_optimizer
 from connection.training.progress import Best, EpochRow, Training
 

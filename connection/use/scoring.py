@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from connection.use.output import is_workbook, typed_number
 from connection.use.survey import Survey, survey
 
 if TYPE_CHECKING:
+    from connection.use.classifier import Classifier
     from ConnectionBert import ConnectionBert
 
 CHUNK = 4096  # pairs that are read, encoded and written at once
@@ -55,6 +56,10 @@ class PairScorer:
 
     def __call__(self, rows: Sequence[PairRow]) -> np.ndarray:
         """The cosine similarity of each pair, (n,) float64. Raises UserMistake if an embedding is not finite."""
+        return self.similarities(rows, self.embed(rows))
+
+    def embed(self, rows: Sequence[PairRow]) -> np.ndarray:
+        """The embeddings of both sentences of each pair, (n, 2, H) float64."""
         first, second = self.encoder.pair_prompts
         sentences = [sentence for row in rows for sentence in (first + row.sentence1, second + row.sentence2)]  # 2n
         number = {sentence: i for i, sentence in enumerate(dict.fromkeys(sentences))}
@@ -64,6 +69,11 @@ class PairScorer:
         for row in rows if self.unknown else ():
             sides_of_row = ((first, row.sentence1), (second, row.sentence2))
             self.unknown_pairs.add(row.line, [side for prompt, side in sides_of_row if prompt + side in self.unknown])
+        return sides
+
+    @staticmethod
+    def similarities(rows: Sequence[PairRow], sides: np.ndarray) -> np.ndarray:
+        """The cosine similarity of each pair, (n,), from its embeddings. Raises UserMistake if one is not finite."""
         lengths = np.linalg.norm(sides, axis=2)  # (n, 2)
         similarities = np.einsum("nh,nh->n", sides[:, 0], sides[:, 1]) / np.maximum(lengths.prod(axis=1), 1e-12)
         similarities = settle_ties(similarities, np.array([row.sentence1 == row.sentence2 for row in rows]))
@@ -113,23 +123,34 @@ class PairScorer:
 
 
 class ScoredRows:
-    """The rows of the output file: the columns of the input, similarity and, with a calibration, score_predicted.
+    """The rows of the output file: the columns of the input and similarity.
 
-    Columns of the input that already have these names are replaced. `similarities` has an array of each chunk of rows so far.
-    Iteration raises UserMistake at its end if the number of pairs is not the surveyed one.
+    With a calibration also score_predicted, with a classifier class_predicted and its probability. Columns of the input that
+    already have these names are replaced. `similarities` has an array of each chunk of rows so far, `classes` the predicted
+    class of each row. Iteration raises UserMistake at its end if the number of pairs is not the surveyed one.
     """
 
-    def __init__(self, rows: PairRows, scorer: PairScorer, surveyed: Survey, calibration: Calibration | None):
-        self.rows, self.scorer, self.surveyed, self.calibration = rows, scorer, surveyed, calibration
+    def __init__(
+        self,
+        rows: PairRows,
+        scorer: PairScorer,
+        surveyed: Survey,
+        calibration: Calibration | None,
+        classifier: Classifier | None = None,
+    ):
+        self.rows, self.scorer, self.surveyed = rows, scorer, surveyed
+        self.calibration, self.classifier = calibration, classifier
+        self.classes: list[str] = []
         added = ["similarity"] + ["score_predicted"] * (calibration is not None)
+        added += ["class_predicted", "class_probability"] * (classifier is not None)
         self._kept = [column for column, name in enumerate(rows.columns) if name not in added]
         self.header = [rows.columns[column] for column in self._kept] + added
         self.similarities: list[np.ndarray] = []
 
     def rows_for(self, output: Path) -> Iterator[list[str | float]]:
         """The rows as OUTPUT_FILE has them. In a workbook, the numbers of the input are numbers; else they stay as they are."""
-        for cells, numbers in self:
-            yield [*(self._with_numbers(cells) if is_workbook(output) else cells), *numbers]
+        for cells, added in self:
+            yield [*(self._with_numbers(cells) if is_workbook(output) else cells), *added]
 
     def _with_numbers(self, cells: list[str]) -> list[str]:
         """Cells that are kept, those that are numbers in the file as `Number`: scores, and numbers of typed files."""
@@ -139,17 +160,14 @@ class ScoredRows:
             for column, cell in zip(self._kept, cells, strict=True)
         ]
 
-    def __iter__(self) -> Iterator[tuple[list[str], list[float]]]:
-        """Yield the cells of the input that are kept, and the numbers that are added."""
+    def __iter__(self) -> Iterator[tuple[list[str], list[str | float]]]:
+        """Yield the cells of the input that are kept, and those that are added."""
         left_out = 0
         with tqdm(total=self.surveyed.pairs, unit="pair", disable=None, dynamic_ncols=True) as bar:
             stream = iter(self.rows)
             while chunk := list(itertools.islice(stream, CHUNK)):
-                scored = self.scorer(chunk)
-                self.similarities.append(scored)
-                columns = [scored] + ([self.calibration(scored)] if self.calibration else [])
-                for row, *values in zip(chunk, *columns, strict=True):
-                    yield [row.cells[column] for column in self._kept], [float(value) for value in values]
+                for row, *added in zip(chunk, *self._columns(chunk), strict=True):
+                    yield [row.cells[column] for column in self._kept], added
                 left_out += sum(len(row.cells) - self.rows.check.width for row in chunk)
                 bar.update(len(chunk))
         left_out += self.rows.table.ignored_cells
@@ -157,6 +175,19 @@ class ScoredRows:
             print(f"Cells beyond the last column, which were left out: {left_out:,}.")
         if sum(map(len, self.similarities)) != self.surveyed.pairs:
             raise UserMistake(f"{self.rows.path} has changed while it was read. Nothing was written; run the script again.")
+
+    def _columns(self, chunk: list[PairRow]) -> list[list[Any]]:
+        """The columns that are added to a chunk of rows."""
+        sides = self.scorer.embed(chunk)
+        similarities = self.scorer.similarities(chunk, sides)
+        self.similarities.append(similarities)
+        columns: list[list[Any]] = [similarities.tolist()]
+        if self.calibration:
+            columns.append(self.calibration(similarities).tolist())
+        if self.classifier:
+            columns += self.classifier(sides)
+            self.classes += columns[-2]
+        return columns
 
 
 def _score_number(cell: str) -> str:
@@ -192,13 +223,26 @@ def metrics_text(similarities: np.ndarray, scores: np.ndarray, layout: Layout, c
 
 
 def pair_text(
-    encoder: ConnectionBert, sentence1: str, sentence2: str, calibration: Calibration | None, precision: str = "float32"
+    encoder: ConnectionBert,
+    sentence1: str,
+    sentence2: str,
+    calibration: Calibration | None,
+    classifier: Classifier | None = None,
+    precision: str = "float32",
 ) -> str:
-    """The similarity of one pair as text, with a calibration its score on the user's scale; a warning if it says nothing."""
+    """The similarity of one pair as text, with a calibration its score on the user's scale, with a classifier its class.
+
+    A warning follows if the pair says nothing to the encoder.
+    """
     scorer = PairScorer(encoder, survey([], has_scores=False), 2, precision)
-    similarity = float(scorer([PairRow(1, [], sentence1, sentence2, math.nan)])[0])
+    pair = [PairRow(1, [], sentence1, sentence2, math.nan)]
+    sides = scorer.embed(pair)
+    similarity = float(scorer.similarities(pair, sides)[0])
     text = f"similarity {similarity:.4f}"
     if calibration is not None:
         low, high = calibration.score_range
         text += f", score_predicted {calibration(np.array([similarity]))[0]:.2f} (from {low:g} to {high:g})"
+    if classifier is not None:
+        (label,), (probability,) = classifier(sides)
+        text += f", class_predicted {label} (probability {probability:.4f})"
     return "\n".join(filter(None, [text, composition_text(scorer.counts.composed), scorer.unknown_pairs.text("this pair")]))

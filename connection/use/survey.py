@@ -5,9 +5,10 @@ Does not load torch, so an error in the file is reported at once.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from connection.reading.rows import PairRow
 class Survey:
     """The result of the first pass over a file.
 
-    pairs: their number. scores: (n,) from 0 to 1, or None. recurring: the hashes of sentences that occur more than once, in
+    pairs: their number. scores: (n,) from 0 to 1, or None. labels: the class of each row; empty without a column of classes.
+    recurring: the hashes of sentences that occur more than once, in
     ascending order. uses: the number of occurrences of each. longest_cell: as a workbook counts characters, 0 if not asked for.
     """
 
@@ -27,6 +29,7 @@ class Survey:
     scores: np.ndarray | None
     recurring: np.ndarray
     uses: np.ndarray
+    labels: list[str] = field(default_factory=list)
     longest_cell: int = 0
 
 
@@ -39,6 +42,7 @@ def survey(
     """
     first, second = prompts
     scores, hashes = array("d"), array("q")
+    labels: list[str] = []
     longest_cell = 0
     for row in rows:
         if for_workbook:
@@ -46,11 +50,14 @@ def survey(
         hashes.extend((hash(first + row.sentence1), hash(second + row.sentence2)))
         if has_scores:
             scores.append(row.score)
+        if row.label:
+            labels.append(sys.intern(row.label))
     values, counts = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
     return Survey(
         pairs=len(hashes) // 2,
         scores=np.frombuffer(scores, dtype=np.float64) if has_scores else None,
         recurring=values[counts > 1],
         uses=counts[counts > 1],
+        labels=labels,
         longest_cell=longest_cell,
     )

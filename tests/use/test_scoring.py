@@ -231,7 +231,7 @@ def test_an_output_that_is_there_is_set_aside(score: Score, tmp_path: Path, caps
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("broken"), OSError(28, "No space left on device")])
 def test_the_output_appears_whole_or_not_at_all(score: Score, tmp_path: Path, monkeypatch, error) -> None:
     monkeypatch.setattr(scoring, "CHUNK", 16)
-    real, calls = PairScorer.__call__, []
+    real, calls = PairScorer.embed, []
 
     def fail_at_the_second(self: PairScorer, rows: list) -> np.ndarray:
         calls.append(len(rows))
@@ -239,7 +239,7 @@ def test_the_output_appears_whole_or_not_at_all(score: Score, tmp_path: Path, mo
             raise error
         return real(self, rows)
 
-    monkeypatch.setattr(PairScorer, "__call__", fail_at_the_second)
+    monkeypatch.setattr(PairScorer, "embed", fail_at_the_second)
     with pytest.raises((KeyboardInterrupt, RuntimeError, UserMistake)):
         score()
     assert calls == [16, 16] and not list((tmp_path / "out").iterdir())

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Loss = Callable[..., Tensor]  # of (Sequence[Tensor], Tensor), and parameters by name
 
+LOSS_WEIGHTS, LABELS = "loss.safetensors", "labels.json"  # in best/, of losses with weights of their own
+
 
 @dataclass(frozen=True)
 class Parameter:

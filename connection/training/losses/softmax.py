@@ -17,8 +17,8 @@ def softmax_loss(embeddings: Sequence[Tensor], classes: Tensor, weight: Tensor, 
 
         loss = mean −log softmax(W [u; v; |u − v|] + b)_class
 
-    Reimers and Gurevych, 2019 (arXiv 1908.10084, section 3), for pairs as those of SNLI. The classifier is part of the training
-    only: what it leaves is an encoder whose embeddings tell the classes apart.
+    Reimers and Gurevych, 2019 (arXiv 1908.10084, section 3), for pairs as those of SNLI. The classifier is saved
+    beside the encoder; the scoring script predicts classes with it, and other programs ignore it.
 
     embeddings: those of sentence1 and of sentence2, (B, H) each. classes: (B,) the number of each pair's class. weight:
     (classes, 3, h), h ≥ H: the factors of u, v and |u − v|; the first H of them are used. bias: (classes,). Returns a scalar.
