@@ -15,11 +15,13 @@ from connection.script.kinds import (
     check_range,
     check_ranks,
     check_separator,
+    check_uri,
     choice,
     number,
 )
 from connection.training.losses import LOSSES
 from connection.training.losses.expression import check_loss
+from connection.use.search.names import ENGINES, TYPES
 
 _COLUMN = Kind(str, check_column, is_column=True)
 _OPTIONAL_COLUMN = Kind(str, lambda value: None if value == "" else check_column(value), is_column=True)
@@ -130,6 +132,27 @@ SCORING_KINDS = _PAIRS_TO_TABLE | {
     **{name: KINDS[name] for name in ("SCORE_COLUMN", "LABEL_COLUMN", "SCORE_RANGE", "DECIMAL")},
     "SENTENCE1": Kind(str),
     "SENTENCE2": Kind(str),
+}
+SEARCH_KINDS = {
+    **{name: KINDS[name] for name in "ENCODER SEPARATOR QUOTING ENCODING SHEET BATCH_SIZE DEVICE PRECISION THREADS".split()},
+    "OUTPUT_FILE": _PAIRS_TO_TABLE["OUTPUT_FILE"],
+    "QUERY_PROMPT": Kind(str),
+    "CORPUS_PROMPT": Kind(str),
+    "CORPUS_FILE": Kind(str, is_path=True),
+    "SENTENCE_COLUMN": _COLUMN,
+    "INDEX": Kind(str, lambda value: None if value else "must name a folder", is_path=True),
+    "ENGINE": choice(*ENGINES),
+    "MILVUS_URI": Kind(str, check_uri),
+    "DIMENSION": number(int, 1, 65_536, or_zero=True),
+    "NUMBERS": choice(*TYPES),
+    "QUERY": Kind(str),
+    "QUERY_FILE": Kind(str, is_path=True),
+    "QUERY_COLUMN": _OPTIONAL_COLUMN,
+    "PROMPT": Kind(bool),
+    "TOP_K": number(int, 1, 10_000),
+    "CLOSEST_PAIRS": number(int, 1, 10_000_000),
+    "LEAST_SIMILARITY": number(float, -1, 1),
+    "GROUP_SIMILARITY": number(float, -1, 1),
 }
 MINING_KINDS = _PAIRS_TO_TABLE | {
     "CORPUS_FILE": Kind(str, is_path=True),

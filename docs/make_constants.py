@@ -37,13 +37,14 @@ A wrong name or value is reported before anything is loaded.
 def page() -> str:
     """The text of docs/constants.md."""
     sys.path.insert(0, str(ROOT))
-    from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS
+    from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS, SEARCH_KINDS
     from connection.script.settings import described, read_constants
 
     parts = [HEAD]
     scripts = {
         "Training": ("bertFineTuningWithConnectionData.py", KINDS),
         "Scoring": ("bertScoringWithConnectionData.py", SCORING_KINDS),
+        "Search": ("bertSearchWithConnectionData.py", SEARCH_KINDS),
         "Mining": ("bertMiningWithConnectionData.py", MINING_KINDS),
     }
     for title, (file, kinds) in scripts.items():

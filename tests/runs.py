@@ -177,6 +177,12 @@ def check_training(script: ModuleType, encoder: Path, files: dict[str, Path], fo
     assert_same(again, golden)
 
 
+def write_lines(path: Path, lines: list[str]) -> Path:
+    """A plain text file."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
 def write_rows(path: Path, rows: list[list[object]], separator: str = ",") -> Path:
     """A CSV of these rows."""
     with path.open("w", encoding="utf-8", newline="") as file:

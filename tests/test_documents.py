@@ -29,8 +29,9 @@ from packaging.requirements import Requirement
 import bertFineTuningWithConnectionData as script
 import bertMiningWithConnectionData as mining_script
 import bertScoringWithConnectionData as scoring_script
+import bertSearchWithConnectionData as search_script
 import downloadBert
-from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS
+from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS, SEARCH_KINDS
 from connection.script.requirements import is_installed
 from connection.script.settings import read_settings
 
@@ -40,6 +41,7 @@ GUIDES = ["docs/your-own-data.md", "docs/your-own-data.ko.md"]
 SCRIPTS = {
     Path(script.__file__).name: KINDS,
     Path(scoring_script.__file__).name: SCORING_KINDS,
+    Path(search_script.__file__).name: SEARCH_KINDS,
     Path(mining_script.__file__).name: MINING_KINDS,
 }
 # Files that a reader has: pairs of their own, and KorSTS as published, where double quotes are ordinary characters.

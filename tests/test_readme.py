@@ -15,7 +15,8 @@ import warm
 import bertFineTuningWithConnectionData as script
 import bertMiningWithConnectionData as mining_script
 import bertScoringWithConnectionData as scoring_script
-from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS
+import bertSearchWithConnectionData as search_script
+from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS, SEARCH_KINDS
 from connection.script.settings import described, read_constants
 
 ROOT = Path(script.__file__).resolve().parent
@@ -25,7 +26,12 @@ CONSTANTS, KOREAN_CONSTANTS = (
 )
 SOURCES = [
     (Path(each.__file__).read_text(encoding="utf-8"), kinds)
-    for each, kinds in ((script, KINDS), (scoring_script, SCORING_KINDS), (mining_script, MINING_KINDS))
+    for each, kinds in (
+        (script, KINDS),
+        (scoring_script, SCORING_KINDS),
+        (search_script, SEARCH_KINDS),
+        (mining_script, MINING_KINDS),
+    )
 ]
 PAGES = ["README.md", "data/README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
 
@@ -91,7 +97,7 @@ def test_the_file_tree_names_every_file_and_no_other() -> None:
                 assert relative in named, relative
 
 
-@pytest.mark.parametrize("name", ["README", "docs/constants", "docs/your-own-data"])
+@pytest.mark.parametrize("name", ["README", "docs/constants", "docs/your-own-data", "docs/questions-and-answers"])
 def test_each_language_names_the_other_in_its_first_lines(name: str) -> None:
     for page, other in ((f"{name}.md", f"{name}.ko.md"), (f"{name}.ko.md", f"{name}.md")):
         assert f"({Path(other).name})" in (ROOT / page).read_text(encoding="utf-8")[:200]

@@ -166,6 +166,28 @@ class Log:
         self._file.close()
 
 
+class Growing:
+    """A file to which bytes are appended, from a known size on: what lies beyond it, from a process that was killed, is cut."""
+
+    def __init__(self, path: Path, size: int = 0):
+        self.path, self.size = path, size
+        fault_point("open", path)
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        self._file.truncate(size)
+        self._file.seek(size)
+
+    def add(self, chunk: Chunk) -> None:
+        for block in _blocks([chunk]):
+            _write(self._file, self.path, block)
+            self.size += len(block)
+
+    def sync(self) -> None:
+        _sync(self._file, self.path)
+
+    def close(self) -> None:
+        self._file.close()
+
+
 @contextlib.contextmanager
 def writing(path: Path, hint: str = "") -> Iterator[None]:
     """Turn a failed write inside the `with` block into a UserMistake that names the path.

@@ -56,6 +56,13 @@ class EncoderFolder:
         return self.max_tokens if self.max_tokens and not self.is_plain else PLAIN_MAX_TOKENS
 
     @property
+    def size(self) -> int:
+        """The length of the embeddings that the encoder gives."""
+        name, default = self.family.width_and_heads[0]
+        full = int(self.config.get(name, default))
+        return min(self.settings.get("truncate_dim") or full, full)
+
+    @property
     def is_plain(self) -> bool:
         """Whether this is a plain transformers model: no file of a sentence encoder is in the folder."""
         return not (self.folder / "modules.json").is_file() and not transformer_settings(self.folder)[0].is_file()

@@ -32,24 +32,44 @@ def pair_prompts(settings: Mapping[str, Any], values: tuple[str, str]) -> tuple[
     >>> pair_prompts(e5, ("query", "passage")), pair_prompts(e5, ("", "")), pair_prompts(e5, ("Ask: ", "none"))
     (('query: ', 'passage: '), ('', ''), ('Ask: ', ''))
     """
+    first, second = (
+        _text(settings, value, f"{side.upper()}_PROMPT", [side]) for side, value in zip(SIDES, values, strict=True)
+    )
+    return first, second
+
+
+def search_prompts(settings: Mapping[str, Any], values: tuple[str, str]) -> tuple[str, str]:
+    """The texts before a query and before a sentence of the corpus. values: of QUERY_PROMPT and CORPUS_PROMPT, as above.
+
+    The folder's own are those of sentence1 and sentence2, or those that sentence-transformers takes for queries and documents.
+
+    >>> e5 = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": None}
+    >>> search_prompts(e5, ("", "")), search_prompts(e5, ("none", "query"))
+    (('query: ', 'passage: '), ('', 'query: '))
+    """
+    query, corpus = values
+    return (
+        _text(settings, query, "QUERY_PROMPT", [SIDES[0], "query"]),
+        _text(settings, corpus, "CORPUS_PROMPT", [SIDES[1], "document", "passage", "corpus"]),
+    )
+
+
+def _text(settings: Mapping[str, Any], value: str, constant: str, own: Sequence[str]) -> str:
+    """The text of a prompt. value: of the constant. own: names of the folder's prompts for which "" stands, the first wins."""
     prompts = settings.get("prompts") or {}
-    texts = []
-    for side, value in zip(SIDES, values, strict=True):
-        if not value:
-            texts.append(prompts.get(side) or default_prompt(settings))
-        elif value in prompts:
-            texts.append(prompts[value] or "")
-        elif value == NONE:
-            texts.append("")
-        elif re.fullmatch(r"[\w-]+", value):
-            names = ", ".join(f'"{name}"' for name, text in prompts.items() if text) or "none"
-            raise UserMistake(
-                f'{side.upper()}_PROMPT: the encoder has no prompt named "{value}"; its prompts: {names}. A text ends with a '
-                'blank, such as "query: ".'
-            )
-        else:
-            texts.append(value)
-    return texts[0], texts[1]
+    if not value:
+        return next((prompts[name] for name in own if prompts.get(name)), default_prompt(settings))
+    if value in prompts:
+        return prompts[value] or ""
+    if value == NONE:
+        return ""
+    if re.fullmatch(r"[\w-]+", value):
+        names = ", ".join(f'"{name}"' for name, text in prompts.items() if text) or "none"
+        raise UserMistake(
+            f'{constant}: the encoder has no prompt named "{value}"; its prompts: {names}. A text ends with a blank, such as '
+            '"query: ".'
+        )
+    return value
 
 
 def with_pair_prompts(settings: Mapping[str, Any], texts: tuple[str, str]) -> dict[str, Any]:

@@ -24,17 +24,20 @@ CHART_LIBRARY = HERE / "vendor" / "chart.umd.min.js"
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
-def make_page(template: str, style: str, scripts: Sequence[str], data: Mapping[str, Any]) -> str:
-    """The whole page, as text, from files of this folder. data: what its scripts read, as JSON."""
-    css = _read(style)
-    library = _without_map(CHART_LIBRARY.read_text(encoding="utf-8"))
-    script = "\n".join(map(_read, scripts))
+def make_page(template: str, styles: Sequence[str], scripts: Sequence[str], data: Mapping[str, Any]) -> str:
+    """The whole page, as text, from files of this folder. data: what its scripts read, as JSON.
+
+    Chart.js is in it where the template has a place for it.
+    """
+    text, css, script = _read(template), "\n".join(map(_read, styles)), "\n".join(map(_read, scripts))
+    library = _without_map(CHART_LIBRARY.read_text(encoding="utf-8")) if "{{library}}" in text else ""
+    sources = " ".join(map(_source, filter(None, (library, script))))
     policy = (
-        f"default-src 'none'; script-src {_source(library)} {_source(script)}; style-src {_source(css)}; img-src data:; "
+        f"default-src 'none'; script-src {sources}; style-src {_source(css)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     parts = {"policy": policy, "style": css, "library": library, "script": script, "data": as_inline_json(data)}
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read(template))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], text)
 
 
 def _read(name: str) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 from connection import UserMistake
 from connection.reading.columns import column_indices
 from connection.reading.formats import open_table
-from connection.reading.formats.table import BadRow, Misfit, Reading, is_empty
+from connection.reading.formats.table import BadRow, Misfit, Reading, Table, is_empty
+from connection.reading.formats.text.csv_output import Style
+from connection.reading.formats.text.plain_text import PlainText, is_plain_text
 from connection.reading.layout import Layout
 from connection.reading.row_check import RowCheck
 from connection.reading.rows import SHOWN_BAD_ROWS, bad_rows_lines, checked_path
@@ -19,7 +21,10 @@ from connection.text import counted
 
 @dataclass(frozen=True)
 class SentenceLayout(Layout):
-    """The layout of a file whose sentences are in one column, `sentence1`. constant: the one that names the column."""
+    """The layout of a file whose sentences are in one column, `sentence1`.
+
+    constant: the one that names the column. A file that ends in .txt holds a sentence a line, unless its header has the column.
+    """
 
     score: str | int | None = None
     constant: str = "CORPUS_COLUMN"
@@ -41,8 +46,8 @@ class SentenceRows:
     """
 
     def __init__(self, path: Path, layout: SentenceLayout):
-        self.path, self.count = checked_path(path), 0
-        self.table = open_table(self.path, layout.reading)
+        self.path, self.layout, self.count = checked_path(path), layout, 0
+        self.table = self._open()
         try:
             indices = column_indices(self.table, layout)
         except Misfit as misfit:
@@ -50,6 +55,12 @@ class SentenceRows:
         self.index = indices[layout.constant]
         self.table.need([self.index], [], others=False)
         self.check = RowCheck(layout, indices, self.table)
+
+    def _open(self) -> Table:
+        column, encoding = self.layout.sentence1, self.layout.encoding
+        if is_plain_text(self.path, column, encoding):
+            return PlainText(self.path, str(column), encoding)
+        return open_table(self.path, self.layout.reading)
 
     def _likely_column(self, layout: SentenceLayout) -> dict[str, object]:
         """The flag of a column with a similar name, or of the only one, whose name may be the first sentence."""
@@ -77,6 +88,12 @@ class SentenceRows:
             raise Misfit("\n".join(bad_rows_lines(self.path, bad, bad_count, self.count)), self.table.advice)
         if not self.count:
             raise UserMistake(f"{self.path} has no sentences.")
+
+    @property
+    def style(self) -> Style:
+        """How to write a file that belongs to this one; complete once the rows are read."""
+        separator = self.table.separator if len(self.table.separator) == 1 else ","
+        return Style(separator, self.check.scores.sign, self.table.has_mark)
 
     @property
     def notes(self) -> list[str]:

@@ -28,4 +28,4 @@ def write_report(folder: Path, summary: Mapping[str, Any] | None = None) -> None
 
 def report_page(data: Mapping[str, Any]) -> str:
     """The HTML page. data: the result of `report_data`."""
-    return make_page("report.html", "report.css", SCRIPTS, data)
+    return make_page("report.html", ["report.css"], SCRIPTS, data)

@@ -105,6 +105,11 @@ def check_dimensions(value: tuple[int, ...]) -> str | None:
     return None if valid else "must be up to 32 different whole numbers from 1 to 65,536"
 
 
+def check_uri(value: str) -> str | None:
+    valid = value == "" or re.fullmatch(r"https?://[^\s/]+(/\S*)?", value)
+    return None if valid else 'must be empty, or the address of a server, such as "http://localhost:19530"'
+
+
 def check_device(value: str) -> str | None:
     valid = re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", value)
     return None if valid else 'must be "auto", "cpu", "cuda", "cuda:1" (a GPU by its number) or "mps"'

@@ -25,15 +25,16 @@ def is_installed(package: str) -> bool:
 
 def missing_extra(reason: str) -> UserMistake:
     """The error for a missing package of requirements-extra.txt. reason: a sentence that says what needs it."""
-    return _missing(reason, "requirements-extra.txt")
+    return missing_requirements_of(reason, "requirements-extra.txt")
 
 
 def missing_requirement(reason: str) -> UserMistake:
     """The same for a package of requirements.txt that is not in PACKAGES, because few runs need it."""
-    return _missing(reason, "requirements.txt")
+    return missing_requirements_of(reason, "requirements.txt")
 
 
-def _missing(reason: str, requirements: str) -> UserMistake:
+def missing_requirements_of(reason: str, requirements: str) -> UserMistake:
+    """The same for a package of another file. requirements: its name."""
     return UserMistake(f'{reason} Install it with: "{sys.executable}" -m pip install -r "{ROOT / requirements}"')
 
 

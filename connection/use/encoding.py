@@ -34,8 +34,13 @@ class SentenceEncoder:
         with tqdm(total=len(texts), unit="sentence", disable=None, dynamic_ncols=True, desc="Encoding") as bar:
             for start in range(0, len(texts), SENTENCES_AT_ONCE):
                 part = texts[start : start + SENTENCES_AT_ONCE]
-                embeddings[start : start + len(part)] = self._encode(self.counts.tokenize(self.encoder, part)[0])
+                embeddings[start : start + len(part)] = self.embed(part)
                 bar.update(len(part))
+        return embeddings
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """The same without a progress bar, for texts that fit into memory as tokens."""
+        embeddings = self._encode(self.counts.tokenize(self.encoder, texts)[0])
         finite = np.isfinite(embeddings).all(axis=1)
         if not finite.all():
             raise UserMistake(

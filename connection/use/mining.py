@@ -23,7 +23,7 @@ from connection.reading.overlap import normal_form
 from connection.reading.rows import PairRow
 from connection.script.settings import Settings
 from connection.text import counted
-from connection.use.nearest import MOST_NUMBERS, blocks_of, nearest, queries_at_once, similarities_of, unit
+from connection.use.nearest import MOST_NUMBERS, blocks_of, nearest, queries_at_once, scale, similarities_of, unit
 
 TRIAL_COMPARISONS = (256, 4096)  # timed for the estimate
 
@@ -202,9 +202,10 @@ class Mined:
 
 
 class Miner:
-    """Finds the negatives of all rows, from the embeddings (S, H) of `sentences.texts`."""
+    """Finds the negatives of all rows, from the embeddings (S, H) of `sentences.texts`, which it scales to length 1."""
 
     def __init__(self, embeddings: np.ndarray, sentences: Sentences, rules: Rules):
+        scale(embeddings)
         self.embeddings, self.sentences, self.rules = embeddings, sentences, rules
         self.most = min(rules.ranks[1], len(sentences.candidates))
 
@@ -221,7 +222,7 @@ class Miner:
             range(0, len(sentences.first), size), unit="block", disable=None, dynamic_ncols=True, desc="Comparing"
         ):
             stop = min(start + size, len(sentences.first))
-            queries = unit(self.embeddings[sentences.first[start:stop]])  # (b, H)
+            queries = self.embeddings[sentences.first[start:stop]]  # (b, H)
             blocks = blocks_of(self.embeddings, sentences.candidates)
             first, last = np.searchsorted(sentences.known[:, 0], [start, stop])
             numbers, similarities = nearest(queries, blocks, sentences.known[first:last] - [start, 0], self.most)
@@ -237,7 +238,7 @@ class Miner:
     ) -> None:
         """Choose the negatives of r rows. queries: (r, H). numbers, similarities: (r, W) of the candidates within RANKS."""
         own_vectors = unit(self.embeddings[self.sentences.own[rows]])  # (r, H)
-        own = similarities_of(queries, own_vectors)
+        own = similarities_of(unit(queries), own_vectors)
         exists = numbers >= 0
         refused = too_similar(similarities, own, self.rules)
         if self.rules.most_alike is not None:
@@ -257,9 +258,11 @@ class Miner:
 
 def comparing_seconds(sentences: Sentences, rules: Rules, size: int) -> float:
     """How long comparing will take, by a trial. size: of the embeddings."""
-    queries, vectors = (np.random.default_rng(0).normal(size=(count, size)) for count in TRIAL_COMPARISONS)
+    queries, vectors = (
+        unit(np.random.default_rng(0).normal(size=(count, size))).astype(np.float32) for count in TRIAL_COMPARISONS
+    )
     began = time.perf_counter()
-    nearest(unit(queries), [unit(vectors)], np.empty((0, 2), dtype=np.int64), min(rules.ranks[1], len(vectors)))
+    nearest(queries, [vectors], np.empty((0, 2), dtype=np.int64), min(rules.ranks[1], len(vectors)))
     comparisons = len(sentences.first) * len(sentences.candidates)
     return float((time.perf_counter() - began) / np.prod(TRIAL_COMPARISONS) * comparisons)
 

@@ -15,8 +15,9 @@ import pytest
 import bertFineTuningWithConnectionData as script
 import bertMiningWithConnectionData as mining_script
 import bertScoringWithConnectionData as scoring_script
+import bertSearchWithConnectionData as search_script
 from connection import UserMistake
-from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS
+from connection.constants import KINDS, MINING_KINDS, SCORING_KINDS, SEARCH_KINDS
 from connection.encoder.folder import POOLINGS
 from connection.script import requirements
 from connection.script.settings import Settings, flag_of, read_constants, read_settings
@@ -57,7 +58,10 @@ def read_settings_of(tree: ast.Module) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("module", "kinds"), [(script, KINDS), (scoring_script, SCORING_KINDS), (mining_script, MINING_KINDS)])
+@pytest.mark.parametrize(
+    ("module", "kinds"),
+    [(script, KINDS), (scoring_script, SCORING_KINDS), (search_script, SEARCH_KINDS), (mining_script, MINING_KINDS)],
+)
 def test_every_constant_is_read_and_explained(module: ModuleType, kinds: dict) -> None:
     """By the syntax trees of the script and of connection/: each UPPER_CASE name at its top is a known setting, is read, and
     has a comment; the script reads no other."""

@@ -94,10 +94,11 @@ def test_it_finds_what_sorting_everything_finds(rules: Rules, numbers: int, monk
 def test_of_equally_near_ones_the_first_in_the_file_is_first_in_every_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.ones((50, 3)) + np.zeros((50, 3))
     vectors[20] = [1.0, 0.9, 1.0]
+    vectors = unit(vectors).astype(np.float32)
     skipped = np.array([[0, 0], [0, 3]])
     for size in (1, 3, 50):
-        blocks = [unit(vectors[start : start + size]) for start in range(0, 50, size)]
-        numbers, _ = nearest.nearest(unit(np.ones((1, 3))), blocks, skipped, most=5)
+        blocks = [vectors[start : start + size] for start in range(0, 50, size)]
+        numbers, _ = nearest.nearest(unit(np.ones((1, 3))).astype(np.float32), blocks, skipped, most=5)
         assert numbers.tolist() == [[1, 2, 4, 5, 6]]
 
 
