@@ -43,7 +43,7 @@ $(EMBEDDED): | .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(PYTHON) -c 'open(".venv/installed", "w").close()'
 
-.venv/installed-for-tests: requirements-test.txt .venv/installed
+.venv/installed-for-tests: requirements-test.txt requirements-extra.txt requirements-milvus.txt .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@$(PYTHON) -c 'open(".venv/installed-for-tests", "w").close()'
 

@@ -368,8 +368,8 @@ MUTATIONS = [
     Mutation(
         "the later of two equally near ones",
         "connection/use/nearest.py",
-        "np.lexsort((numbers_all, -values, rows_all))",
-        "np.lexsort((-numbers_all, -values, rows_all))",
+        "np.lexsort((numbers_all, -values_all, rows_all))",
+        "np.lexsort((-numbers_all, -values_all, rows_all))",
         MINING,
     ),
     Mutation(
@@ -382,7 +382,7 @@ MUTATIONS = [
     Mutation(
         "what is skipped is found",
         "connection/use/nearest.py",
-        "similarities[here[:, 0], here[:, 1] - start] = -np.inf",
+        "similarities[here[:, 0], here[:, 1] - start] = -torch.inf",
         "pass",
         MINING,
     ),

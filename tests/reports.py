@@ -9,6 +9,16 @@ from typing import Any
 
 HOSTILE = '</script><script>document.title = "taken over"</script><b>a cat</b> & \u2028'
 
+SETTLED = """
+const [done] = arguments, begun = performance.now();
+const look = () => {
+  const width = document.documentElement.scrollWidth;
+  if (width <= 390 || performance.now() - begun > 10_000) done(width);
+  else requestAnimationFrame(look);
+};
+requestAnimationFrame(() => requestAnimationFrame(look));
+"""
+
 
 def data_of(page: str) -> dict[str, Any]:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
@@ -19,10 +29,9 @@ def read_page(folder: Path) -> str:
 
 
 def width_on_a_phone(browser: Any) -> int:
-    """How wide the page in the browser is where the window is 390 pixels wide."""
+    """How wide the page in the browser is where the window is 390 pixels wide, once its charts have followed (ten seconds)."""
     phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    drawn = "const [done] = arguments; requestAnimationFrame(() => requestAnimationFrame(() => done("
-    width = browser.execute_async_script(f"{drawn}document.documentElement.scrollWidth)))")
+    width = browser.execute_async_script(SETTLED)
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     return width

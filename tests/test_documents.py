@@ -37,13 +37,11 @@ from connection.script.settings import read_settings
 
 ROOT = Path(script.__file__).resolve().parent
 DOCUMENTS = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
-GUIDES = ["docs/your-own-data.md", "docs/your-own-data.ko.md"]
-SCRIPTS = {
-    Path(script.__file__).name: KINDS,
-    Path(scoring_script.__file__).name: SCORING_KINDS,
-    Path(search_script.__file__).name: SEARCH_KINDS,
-    Path(mining_script.__file__).name: MINING_KINDS,
-}
+ASKING = ["docs/questions-and-answers.md", "docs/questions-and-answers.ko.md"]  # which needs an encoder that understands
+GUIDES = ["docs/your-own-data.md", "docs/your-own-data.ko.md", *ASKING]
+KINDS_OF = {script: KINDS, scoring_script: SCORING_KINDS, search_script: SEARCH_KINDS, mining_script: MINING_KINDS}
+SCRIPTS = {Path(module.__file__).name: kinds for module, kinds in KINDS_OF.items()}
+SCRIPT_FILES = {Path(module.__file__).name: module for module in KINDS_OF}
 # Files that a reader has: pairs of their own, and KorSTS as published, where double quotes are ordinary characters.
 OWN_FILE = "sentence1,sentence2,score\n" + "".join(f"cat {i},dog {i * i},{i % 3 / 2}\n" for i in range(40))
 KORSTS = "genre\tfilename\tyear\tid\tscore\tsentence1\tsentence2\n" + "".join(
@@ -296,7 +294,7 @@ def install(encoder: Path, project: Path) -> None:
     shutil.copytree(encoder, project / "transformers" / "bert" / downloadBert.EMBEDDED, symlinks=True)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if name not in ASKING])
 def test_all_that_a_document_says_to_do_can_be_done(document: str, project: Path, tiny_encoder: Path) -> None:
     """With a tiny encoder in the place of the real ones, so that it takes seconds; figures differ, sentences do not."""
     install(tiny_encoder, project)
@@ -307,9 +305,23 @@ def test_all_that_a_document_says_to_do_can_be_done(document: str, project: Path
         assert figures == pytest.approx(figures[:1] * len(figures), abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    "document", [GUIDES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in (*GUIDES[1:], "README.md"))]
-)
+@pytest.mark.parametrize("document", ASKING)
+def test_the_commands_of_the_guide_of_questions_and_answers_can_be_given(document: str) -> None:
+    """Their flags and constants are the scripts' and may have these values; they are run, with all figures, by a slow test."""
+    for block in read_blocks(document):
+        for command in block.text.splitlines() if block.language == "sh" and not block.edits else ():
+            if not check_instead(command):
+                file, *flags = python_words(command)
+                read_settings(SCRIPT_FILES[file].__file__, vars(SCRIPT_FILES[file]), SCRIPTS[file], flags)
+        if block.edits:
+            flags = [f"--{line.partition(' =')[0]}".lower().replace("_", "-") for line in block.text.splitlines()]
+            values = [str(ast.literal_eval(line.partition("= ")[2])) for line in block.text.splitlines()]
+            words = [f"{flag}={value}" for flag, value in zip(flags, values, strict=True)]
+            read_settings(SCRIPT_FILES[block.edits].__file__, vars(SCRIPT_FILES[block.edits]), SCRIPTS[block.edits], words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [*GUIDES, "README.md"])
 def test_the_figures_shown_in_a_document_are_those_that_come_out(document: str, project: Path, minilm: Path) -> None:
     install(minilm, project)
     Reader(project, same_encoder=True).follow(document)

@@ -158,6 +158,7 @@ def test_a_bert_arrives_whole_with_only_the_files_that_are_needed(
     assert "exists already" in fetch(name).stderr and len(hub.asked) == asked
 
 
+@pytest.mark.slow
 def test_a_sentence_encoder_brings_its_pooling_and_normalize(
     hub: Hub, fetch: Callable, tiny_encoder: Path, tmp_path: Path
 ) -> None:

@@ -209,7 +209,10 @@ def test_an_absurd_size_is_refused_before_anything_is_made(folder: Path, name: s
     assert time.monotonic() - started < 2
 
 
-@pytest.mark.parametrize(("name", "value"), [("vocab_size", 9_000_000), ("hidden_size", 65_536), ("num_hidden_layers", 999)])
+LARGE = [("vocab_size", 9_000_000), ("hidden_size", 65_536), pytest.param("num_hidden_layers", 999, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("name", "value"), LARGE)
 def test_a_large_size_that_the_weights_do_not_have_takes_no_memory(folder: Path, name: str, value: int) -> None:
     change_json(folder / "config.json", **{name: value})
     started = time.monotonic()
