@@ -1,7 +1,7 @@
 """Finds the vectors that are nearest to each query: exact, block by block, in bounded memory.
 
-Products are computed in float32. Whatever could be among the nearest within their rounding errors is computed again in float64,
-so that the result is that of float64 throughout.
+`products.py` rules most of the vectors out. Whatever could be among the nearest is computed again in float64, so that the
+result is that of float64 throughout.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+
+from connection.use.products import MOST_LEFT, Integers, Rows
 
 MOST_NUMBERS = 4_000_000  # similarities in a block; a few blocks of this size exist at once
-VECTORS_AT_ONCE = 8192
+VECTORS_AT_ONCE, ROWS_AT_ONCE = 8192, 512
+GATHERED_AT_ONCE = 256  # pairs of vectors, so that they stay in a cache
 NONE_SKIPPED = np.empty((0, 2), dtype=np.int64)
 DECIMALS = 12  # of similarities: so that equal vectors are equally near, whatever the order of a product's sums
 
@@ -21,7 +23,9 @@ DECIMALS = 12  # of similarities: so that equal vectors are equally near, whatev
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors (…, H) scaled to length 1, in float64."""
     vectors = vectors.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    lengths = np.sqrt(np.einsum("...h,...h->...", vectors, vectors))
+    vectors /= np.maximum(lengths, 1e-12)[..., None]
+    return vectors
 
 
 def scale(vectors: np.ndarray) -> None:
@@ -40,17 +44,7 @@ def blocks_of(vectors: np.ndarray, chosen: np.ndarray) -> Iterator[np.ndarray]:
 
 def queries_at_once(most: int) -> int:
     """How many queries `nearest` should be given at a time, if `most` are kept of each."""
-    return max(1, MOST_NUMBERS // (VECTORS_AT_ONCE + most))
-
-
-def error_bound(size: int) -> float:
-    """How far a similarity of two vectors of this size, of length 1 in float32, can be from that in float64.
-
-    A sum of H products of float32 differs from the exact one by at most H u / (1 − H u) Σ |x_i y_i|, where u = 2⁻²⁴ and the sum
-    is at most 1 (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), in whatever order it is added up.
-    The rest is for the lengths.
-    """
-    return (size + 16) * 2.0**-24
+    return max(1, MOST_NUMBERS // (ROWS_AT_ONCE + most))
 
 
 def nearest(queries: np.ndarray, blocks: Iterable[np.ndarray], skipped: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,33 +60,42 @@ def nearest(queries: np.ndarray, blocks: Iterable[np.ndarray], skipped: np.ndarr
     ([[2, 3, 0, -1]], [[0.8, 0.8, 0.6, -inf]])
     """
     best, numbers = np.full((len(queries), most), -np.inf), np.full((len(queries), most), -1)
-    margin, targets = error_bound(queries.shape[1]), torch.from_numpy(queries)
+    parts = range(0, len(queries), ROWS_AT_ONCE)
+    rows = [Rows(queries[start : start + ROWS_AT_ONCE]) for start in parts]
+    exact = unit(queries)
     start = 0
     for vectors in blocks:
-        similarities = targets @ torch.from_numpy(vectors).T  # (b, T)
-        here = skipped[(skipped[:, 1] >= start) & (skipped[:, 1] < start + len(vectors))]
-        similarities[here[:, 0], here[:, 1] - start] = -torch.inf
-        rows, columns = _entering(similarities, best[:, -1] - margin, most, 2 * margin)
-        size = max(1, MOST_NUMBERS // queries.shape[1])  # pairs of vectors that are gathered at once
-        for part in range(0, len(rows), size):
-            these, those = rows[part : part + size], columns[part : part + size]
-            exact = similarities_of(unit(queries[these]), unit(vectors[those]))
-            _merge(best, numbers, these, exact, those + start)
+        here = skipped[(skipped[:, 1] >= start) & (skipped[:, 1] < start + len(vectors))] - [0, start]
+        # After the first block, which gives limits, integers will do.
+        columns = Integers(vectors, each=False) if start and any(part.wants_integers for part in rows) else None
+        for first, part in zip(parts, rows, strict=True):
+            last = first + len(part.vectors)
+            known = here[(here[:, 0] >= first) & (here[:, 0] < last)] - [first, 0]
+            places = _entering(part, vectors, columns, known, best[first:last], most)
+            similarities = exact_similarities(exact[first:last], vectors, *places)
+            _merge(best[first:last], numbers[first:last], places[0], similarities, places[1] + start)
         start += len(vectors)
     return numbers, best
 
 
-def _entering(similarities: Tensor, least: np.ndarray, most: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """The rows and columns of similarities (b, T) that may be among the `most` highest of their row, and at least `least` (b,).
-
-    margin: by how much two similarities may be in the wrong order.
-    """
-    limits = torch.from_numpy(np.maximum(least, -2.0).astype(np.float32))  # -inf, which is skipped, never enters
-    if similarities.shape[1] > most and bool((least == -np.inf).any()):  # usually in the first block only
-        highest = similarities.topk(most, dim=1).values[:, -1] - margin
-        limits = torch.maximum(limits, highest)
-    rows, columns = torch.nonzero(similarities >= limits[:, None], as_tuple=True)
-    return rows.numpy(), columns.numpy()
+def _entering(
+    rows: Rows, vectors: np.ndarray, columns: Integers | None, known: np.ndarray, best: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and columns of what may be among the best of a row, (b, most) so far; the known ones left out."""
+    least = best[:, -1]
+    if columns is not None and rows.wants_integers and bool((least > -np.inf).all()):
+        scores = rows.rough(columns)
+        scores.skip(known[:, 0], known[:, 1])
+        places = scores.reaching(least, scores.highest())
+        if len(places[0]) <= scores.values.numel() * MOST_LEFT:
+            return places
+    scores = rows.exact(vectors)
+    scores.skip(known[:, 0], known[:, 1])
+    highest = scores.highest()
+    if scores.columns > most and bool((least == -np.inf).any()):  # usually in the first block only
+        values = (highest if highest.shape[1] >= most else scores.values).topk(most, dim=1).values[:, -1]
+        least = np.maximum(least, scores.at_least(np.arange(len(least)), values.numpy()))
+    return scores.reaching(least, highest)
 
 
 def _merge(best: np.ndarray, numbers: np.ndarray, rows: np.ndarray, values: np.ndarray, entering: np.ndarray) -> None:
@@ -106,6 +109,18 @@ def _merge(best: np.ndarray, numbers: np.ndarray, rows: np.ndarray, values: np.n
     counts += most
     firsts = (np.cumsum(counts) - counts)[:, None] + np.arange(most)  # (changed, m)
     best[changed], numbers[changed] = values_all[order[firsts]], numbers_all[order[firsts]]
+
+
+def exact_similarities(first: np.ndarray, vectors: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The cosine similarities of first[rows], float64 of length 1, and vectors[columns], float32; rounded as in `nearest`."""
+    found = torch.empty(len(rows), dtype=torch.float64)
+    one, other, these, those = (torch.from_numpy(array) for array in (first, vectors, rows, columns))
+    for start in range(0, len(rows), GATHERED_AT_ONCE):
+        part = slice(start, start + GATHERED_AT_ONCE)
+        gathered = other.index_select(0, those[part]).double()
+        products = (one.index_select(0, these[part]) * gathered).sum(dim=1)
+        found[part] = products / gathered.square_().sum(dim=1).sqrt_().clamp_(min=1e-12)
+    return np.round(found.numpy(), DECIMALS)
 
 
 def similarities_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:

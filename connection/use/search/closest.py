@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from connection.use.nearest import error_bound, similarities_of, unit
+from connection.use.nearest import exact_similarities, unit
+from connection.use.products import MOST_LEFT, Integers, Rows, Scores
 from connection.use.search.engines import Engine
 from connection.use.search.index import Generation
 
-ROWS_AT_ONCE, COLUMNS_AT_ONCE = 1024, 8192  # of a block of similarities
+ROWS_AT_ONCE, COLUMNS_AT_ONCE = 512, 8192  # of a block of similarities
+BAND = 16_384  # rows that are compared with the same columns while these are in memory
 NEIGHBOURS = 33  # of each sentence that an approximate engine is asked for, itself among them
 
 
@@ -59,34 +60,54 @@ class _Best:
 
 def closest_sentences(generation: Generation, most: int, least: float) -> Pairs:
     """The `most` pairs of different sentences with the highest similarity of at least `least`. Every pair is compared once."""
-    best, margin = _Best(most, least), error_bound(generation.size)
-    count = generation.count
-    starts = [(row, column) for row in range(0, count, ROWS_AT_ONCE) for column in range(row, count, COLUMNS_AT_ONCE)]
-    rows, held = np.empty((0, 0), dtype=np.float32), -1
-    for row, column in tqdm(starts, unit="block", disable=None, dynamic_ncols=True, desc="Comparing"):
-        if row != held:
-            rows, held = generation.block(row, row + ROWS_AT_ONCE), row
-        columns = generation.block(column, column + COLUMNS_AT_ONCE)
-        similarities = torch.from_numpy(rows) @ torch.from_numpy(columns).T  # (r, c)
-        if column < row + len(rows):  # these rows are among the columns: only what is behind them
-            similarities.masked_fill_(torch.ones_like(similarities, dtype=torch.bool).tril(row - column), -torch.inf)
-        for first, second in _candidates(similarities, best, margin):
-            exact = similarities_of(unit(rows[first]), unit(columns[second]))
-            best.add(Pairs(first + row, second + column, exact))
+    best, count = _Best(most, least), generation.count
+    bands = range(0, count, BAND)
+    blocks = sum(-(-(count - band) // COLUMNS_AT_ONCE) for band in bands)
+    with tqdm(total=blocks, unit="block", disable=None, dynamic_ncols=True, desc="Comparing") as bar:
+        for band in bands:
+            vectors = generation.block(band, band + BAND)
+            rows = [(row, Rows(vectors[row - band :][:ROWS_AT_ONCE])) for row in range(band, band + len(vectors), ROWS_AT_ONCE)]
+            for column in range(band, count, COLUMNS_AT_ONCE):
+                columns = generation.block(column, column + COLUMNS_AT_ONCE)
+                integers = Integers(columns, each=False) if rows[0][1].wants_integers else None
+                for row, part in rows:
+                    if row < column + len(columns):
+                        _compare(best, part, row, columns, column, integers)
+                bar.update()
     return best.result()
 
 
-def _candidates(similarities: torch.Tensor, best: _Best, margin: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The places of what may be among the best, in pieces whose vectors fit into memory."""
-    limit = max(best.least - margin, -2.0)
-    found = similarities >= limit
-    if int(found.sum()) > 2 * best.most:  # the best of the block alone give a higher limit
-        kth = similarities.flatten().topk(min(best.most, similarities.numel())).values[-1]
-        found = similarities >= max(limit, float(kth) - 2 * margin)
-    first, second = (places.numpy() for places in torch.nonzero(found, as_tuple=True))
-    size = 10_000
-    for start in range(0, len(first), size):
-        yield first[start : start + size], second[start : start + size]
+def _compare(best: _Best, rows: Rows, row: int, columns: np.ndarray, column: int, integers: Integers | None) -> None:
+    """Add the pairs of rows, the first of which is number `row`, with columns behind them that may be among the best."""
+    for rough in (True, False):
+        if rough and (integers is None or not rows.wants_integers):
+            continue
+        scores = rows.rough(integers) if rough and integers is not None else rows.exact(columns)
+        if column < row + len(rows.vectors):  # these rows are among the columns, or behind them
+            scores.skip_up_to(row - column)
+        first, second = _candidates(scores, best)
+        if not rough or len(first) <= scores.values.numel() * MOST_LEFT:
+            break
+    if len(first):
+        best.add(Pairs(first + row, second + column, exact_similarities(unit(rows.vectors), columns, first, second)))
+
+
+def _candidates(scores: Scores, best: _Best) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and columns of what may be among the best; where that is much, the best of these scores give a limit too."""
+    highest, everywhere = scores.highest(), np.arange(len(scores.scales))
+    limit = best.least
+    if highest.numel() >= best.most:
+        limit = max(limit, _kth(scores.at_least(everywhere[:, None], highest.numpy()), best.most))
+    first, second = scores.reaching(np.full(len(everywhere), limit), highest)
+    if len(first) > 2 * best.most:
+        limit = max(limit, _kth(scores.at_least(first, scores.values.numpy()[first, second]), best.most))
+        first, second = scores.reaching(np.full(len(everywhere), limit), highest)
+    return first, second
+
+
+def _kth(values: np.ndarray, most: int) -> float:
+    """The `most`-th highest of values."""
+    return float(np.partition(values, values.size - most, axis=None)[values.size - most])
 
 
 def closest_neighbours(generation: Generation, engine: Engine, vectors: Iterable[np.ndarray], most: int, least: float) -> Pairs:
