@@ -1,10 +1,12 @@
-"""Fixtures: files for the tiny encoder of tests/runs.py, a finished run, and where the real ones lie, if they do."""
+"""Fixtures: files for the tiny encoder of tests/runs.py, a finished run, a browser, and where the real ones lie, if they do."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import runs
@@ -15,6 +17,9 @@ import bertFineTuningWithConnectionData as script
 
 ROOT = Path(__file__).resolve().parent.parent
 collect_ignore = ["fault_driver.py", "mutations.py", "warm.py"]  # scripts, which tests or people run
+
+BROWSER_FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --window-size=1400,900""".split()
 
 torch.set_num_threads(1)  # two threads that wait for a busy core make a tiny model 200 times slower
 os.environ["OMP_NUM_THREADS"] = "1"  # in what tests start, too
@@ -58,6 +63,22 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, p
     output = tmp_path_factory.mktemp("finished") / "run"
     runs.run_script(script, *runs.file_flags(pairs_files), encoder=tiny_encoder, output=output, **runs.FINISHED)
     return output
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if not program or not driver:
+        pytest.skip("there is no chromium with its chromedriver here (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in [*BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield started
+    started.quit()
 
 
 # The functions of tests/runs.py, for tests that ask for them as fixtures; it can be imported as well.

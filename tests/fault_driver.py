@@ -83,8 +83,13 @@ class Fault:
         raise OSError(number, os.strerror(number))
 
 
-def start(flags: list[str], log: Path, fault: Callable[[str, Path], None] | None = None) -> int:
-    """Run the script in a fork; returns its exit status, negative for a signal. log: gets what it prints."""
+def start(
+    flags: list[str],
+    log: Path,
+    fault: Callable[[str, Path], None] | None = None,
+    main: Callable[[list[str]], int] = script.main,
+) -> int:
+    """Run a script in a fork; returns its exit status, negative for a signal. log: gets what it prints."""
     child = os.fork()
     if not child:
         status = 70
@@ -93,7 +98,7 @@ def start(flags: list[str], log: Path, fault: Callable[[str, Path], None] | None
                 if fault is not None:
                     durable.fault_point = fault
                 try:
-                    status = run_script(lambda: script.main(flags))
+                    status = run_script(lambda: main(flags))
                 except BaseException:
                     traceback.print_exc()
         finally:

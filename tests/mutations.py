@@ -26,6 +26,10 @@ LOSS = ("tests/training/test_loss.py",)
 CANDIDATES = ("tests/training/test_candidates.py",)
 RETRIEVAL = ("tests/training/test_retrieval.py",)
 MINING = ("tests/use/test_mining.py",)
+PRODUCTS = ("tests/use/test_products.py",)
+ENGINES = ("tests/use/search/test_engines.py",)
+CLOSEST = ("tests/use/search/test_closest.py",)
+SESSION = ("tests/use/search/test_session.py",)
 CARD = ("tests/encoder/test_blocks.py",)
 FAMILIES = ("tests/encoder/test_families.py",)
 TOKENIZERS = ("tests/encoder/test_tokenizers.py",)
@@ -368,7 +372,7 @@ MUTATIONS = [
     Mutation(
         "the later of two equally near ones",
         "connection/use/nearest.py",
-        "np.lexsort((numbers_all, -values_all, rows_all))",
+        "np.lexsort((-values_all, rows_all))",
         "np.lexsort((-numbers_all, -values_all, rows_all))",
         MINING,
     ),
@@ -379,11 +383,132 @@ MUTATIONS = [
         "",
         MINING,
     ),
+    # --- search
+    Mutation(
+        "search: columns are rounded without a margin",
+        "connection/use/products.py",
+        "errors + (1 + errors) * columns.errors.max() + error_bound",
+        "errors + error_bound",
+        PRODUCTS,
+    ),
+    Mutation(
+        "search: only the margin of columns",
+        "connection/use/products.py",
+        "errors + (1 + errors) * columns.errors.max() + error_bound",
+        "(1 + errors) * columns.errors.max() + error_bound",
+        PRODUCTS,
+    ),
+    Mutation("search: a vector with itself", "connection/use/products.py", ".tril(diagonal)", ".tril(diagonal - 1)", PRODUCTS),
+    Mutation(
+        "search: fillers are columns",
+        "connection/use/products.py",
+        "        values[:, columns.count :] = -(2**31)\n",
+        "",
+        PRODUCTS,
+    ),
+    Mutation(
+        "search: integers also where they leave too much",
+        "connection/use/nearest.py",
+        "<= scores.values.numel() * MOST_LEFT",
+        ">= 0",
+        PRODUCTS,
+    ),
+    Mutation(
+        "search: limits of the first block without a margin",
+        "connection/use/products.py",
+        "self.scales[rows] * values - self.margins[rows]",
+        "self.scales[rows] * values + 9 * self.margins[rows]",
+        (*PRODUCTS, *CLOSEST),
+    ),
+    Mutation(
+        "search: closest pairs come twice",
+        "connection/use/search/closest.py",
+        "np.concatenate([[True], ~repeats])",
+        "np.concatenate([[True], repeats == repeats])",
+        CLOSEST,
+    ),
+    Mutation(
+        "search: the least of pairs is forgotten",
+        "connection/use/search/closest.py",
+        "keep = pairs.similarities >= self.least",
+        "keep = pairs.similarities >= -1",
+        CLOSEST,
+    ),
+    Mutation(
+        "search: known sentences are encoded anew",
+        "connection/use/search/building.py",
+        "            missing &= ~here\n",
+        "",
+        ENGINES,
+    ),
+    Mutation(
+        "search: a corpus that changes is not noticed",
+        "connection/use/search/corpus.py",
+        "corpus.keys[corpus.rows[count]] != key_of(text)",
+        "False",
+        SESSION,
+    ),
+    Mutation(
+        "search: a corpus that grows is not noticed",
+        "connection/use/search/corpus.py",
+        "if count == len(corpus.rows) or",
+        "if count == len(corpus.rows): break\n        if",
+        SESSION,
+    ),
+    Mutation(
+        "search: another encoder is taken",
+        "connection/use/search/fingerprint.py",
+        "    if differs:",
+        "    if False:",
+        ENGINES,
+    ),
+    Mutation(
+        "search: damage goes unnoticed",
+        "connection/use/search/index.py",
+        "            self._check(name, file)\n",
+        "            pass\n",
+        SESSION,
+    ),
+    Mutation(
+        "search: what has gone stays in the graph",
+        "connection/use/search/engines/hnsw.py",
+        "                    graph.mark_deleted(label)\n",
+        "                    pass\n",
+        ENGINES,
+    ),
+    Mutation(
+        "search: what has gone stays in Milvus",
+        "connection/use/search/session.py",
+        "        self.engine.tidy()\n",
+        "",
+        ENGINES,
+    ),
+    Mutation(
+        "search: a query with the prompt of the corpus",
+        "connection/use/search/session.py",
+        "self.prompts[0] + query for query",
+        "self.prompts[1] + query for query",
+        SESSION,
+    ),
+    Mutation(
+        "search: two processes write",
+        "connection/use/search/session.py",
+        'with claimed(self.settings.INDEX, "INDEX"):',
+        "if True:",
+        SESSION,
+    ),
+    Mutation(
+        "search: a full disk is met while writing",
+        "connection/use/search/building.py",
+        "        if free < needed:",
+        "        if False:",
+        SESSION,
+    ),
     Mutation(
         "what is skipped is found",
         "connection/use/nearest.py",
-        "similarities[here[:, 0], here[:, 1] - start] = -torch.inf",
-        "pass",
+        "    scores = rows.exact(vectors)\n    scores.skip(known[:, 0], known[:, 1])\n",
+        "    scores = rows.exact(vectors)\n",
         MINING,
     ),
     Mutation(

@@ -1,4 +1,4 @@
-"""A new loss, a new file format and a new encoder family are each one file and one line: shown by adding one of each."""
+"""A new loss, file format, encoder family or engine of search is one file and one line: shown by adding one of each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import runs
 import safetensors.torch
 import torch
 import warm
@@ -39,6 +40,22 @@ class BarTable(Table):
     def __iter__(self):
         return iter(enumerate(self.rows, start=2))
 """,
+    "connection/use/search/engines/slow.py": """
+import numpy as np
+from connection.use.search.engines.exact import Exact
+
+def open_engine(setup):
+    return Slow(setup)
+
+class Slow(Exact):
+    def search(self, queries, most):
+        similarities = queries @ self.generation.block(0, self.generation.count).T
+        order = np.argsort(-similarities, axis=1, kind="stable")[:, :most]
+        return order, np.take_along_axis(similarities, order, axis=1).astype(float)
+
+    def text(self):
+        return "Slowly."
+""",
     "connection/encoder/families/data2vec.py": """
 from connection.encoder.families.bert import Bert
 
@@ -61,6 +78,7 @@ LINES = {  # file → what stands there, and the one line that comes after it
         '    "absolute": Entry("connection.training.losses.absolute:absolute_loss", meaning="the distance"),\n',
     ),
     "connection/reading/formats/__init__.py": ("FORMATS = {\n", '    ".bars": "connection.reading.formats.bar_table",\n'),
+    "connection/use/search/names.py": ("ENGINES = {\n", '    "slow": Named("connection.use.search.engines.slow"),\n'),
     "connection/encoder/families/__init__.py": (
         "FAMILIES = {\n",
         '    "data2vec-text": "connection.encoder.families.data2vec",\n',
@@ -104,6 +122,17 @@ def data2vec(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Pa
         {f"data2vec_text.{name}": weight for name, weight in model.state_dict().items()}, folder / "model.safetensors"
     )
     return folder
+
+
+def test_an_engine_of_search_is_one_file_and_one_line(project: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    corpus = runs.write_lines(tmp_path / "corpus.txt", runs.make_sentences(20))
+    said = []
+    for engine in ("slow", "exact"):
+        flags = runs.flags(encoder=tiny_encoder, engine=engine, corpus_file=corpus, index=tmp_path / engine, query="a cat")
+        done = warm.run([project / "bertSearchWithConnectionData.py", *flags], cwd=project)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert "Slowly.\n" in said[0] and said[0].rpartition("Slowly.\n")[2] == "\n".join(said[1].splitlines()[-10:]) + "\n"
 
 
 def test_a_loss_a_format_and_a_family_are_one_file_and_one_line_each(

@@ -8,9 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import runs
 
 import bertFineTuningWithConnectionData as script
 import bertScoringWithConnectionData as scoring_script
+import bertSearchWithConnectionData as search_script
 
 ROOT = Path(script.__file__).resolve().parent
 SOURCES = sorted([*ROOT.glob("*.py"), *ROOT.glob("connection/**/*.py")])
@@ -71,4 +73,6 @@ def test_a_run_asks_for_no_connection(
     assert script.main([f"--encoder={tiny_encoder}", *files, f"--output={tmp_path / 'run'}", "--epochs=1"]) == 0
     flags = [f"--encoder={tmp_path / 'run' / 'best'}", f"--pairs-file={pairs_files['test']}"]
     assert scoring_script.main([*flags, f"--output-file={tmp_path / 'scores.csv'}"]) == 0
+    files = {"corpus_file": pairs_files["test"], "sentence_column": "sentence1", "index": tmp_path / "index"}
+    assert search_script.main(runs.flags(**files, encoder=tmp_path / "run" / "best", query="a cat")) == 0
     assert asked == []

@@ -28,7 +28,12 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("bertFineTuningWithConnectionData", "bertScoringWithConnectionData")
+SCRIPTS = (
+    "bertFineTuningWithConnectionData",
+    "bertScoringWithConnectionData",
+    "bertMiningWithConnectionData",
+    "bertSearchWithConnectionData",
+)
 OURS = ("connection", "ConnectionBert", "ConnectionDataset", *SCRIPTS)
 PRELOADED = f"""
     {" ".join(OURS)} connection.training.resume connection.training.forecast connection.training.record

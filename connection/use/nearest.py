@@ -99,13 +99,16 @@ def _entering(
 
 
 def _merge(best: np.ndarray, numbers: np.ndarray, rows: np.ndarray, values: np.ndarray, entering: np.ndarray) -> None:
-    """Put vectors among the best so far of their query, (b, m); in place. rows, values, entering: (e,) each, rows ascending."""
+    """Put vectors among the best so far of their query, (b, m); in place. rows, values, entering: (e,) each.
+
+    rows ascend; of each, `entering` ascends and is higher than what is there, so that a stable sort has the lower number first.
+    """
     changed, counts = np.unique(rows, return_counts=True)
     most = best.shape[1]
     rows_all = np.concatenate([np.repeat(changed, most), rows])
     values_all = np.concatenate([best[changed].ravel(), values])
     numbers_all = np.concatenate([numbers[changed].ravel(), entering])
-    order = np.lexsort((numbers_all, -values_all, rows_all))
+    order = np.lexsort((-values_all, rows_all))
     counts += most
     firsts = (np.cumsum(counts) - counts)[:, None] + np.arange(most)  # (changed, m)
     best[changed], numbers[changed] = values_all[order[firsts]], numbers_all[order[firsts]]

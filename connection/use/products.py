@@ -128,8 +128,8 @@ class Integers:
 
     def __init__(self, vectors: np.ndarray, *, each: bool):
         self.count, given = len(vectors), torch.from_numpy(vectors)
-        highest = torch.maximum(given.amax(dim=1, keepdim=True), -given.amin(dim=1, keepdim=True))
-        scales = (highest if each else highest.amax(dim=0, keepdim=True)).clamp(min=1e-6) / 127
+        lowest, highest = torch.aminmax(given, dim=1, keepdim=True) if each else torch.aminmax(given)
+        scales = torch.maximum(highest, -lowest).reshape(-1, 1).clamp(min=1e-6) / 127
         self.values = torch.zeros(self.count + (0 if each else -self.count % CHUNK), given.shape[1], dtype=torch.int8)
         errors = torch.empty(self.count)
         for start in range(0, self.count, ROUNDED_AT_ONCE):

@@ -82,6 +82,8 @@ def test_ranks_with_ties_and_a_sentence_that_is_on_both_sides(at_once: int, monk
     assert found.queries.tolist() == [0, 1, 2]
     assert found.row_ranks.tolist() == [1, 4, 2, 3, 1]  # 3 before 5, which is as near; 0 itself is no candidate for 0
     assert found.reciprocal_ranks.tolist() == [1, 1 / 4, 1 / 2] and found.nearest.tolist() == [3, 0, 4]
+    later = retrieve(embeddings, np.array([[1, 3], [0, 5]]), np.full((2, 1), -1))
+    assert later.row_ranks.tolist() == [1, 2] and later.nearest.tolist() == [3, 3]  # 5 behind 3, which is as near
     assert found.recall_at(1) == pytest.approx((1 / 2 + 0 + 0) / 3) and found.recall_at(10) == 1
     assert triplet_accuracy(embeddings, sides, np.array([[5], [5], [-1], [-1], [-1]])) == 0  # ties are not right
     assert triplet_accuracy(embeddings, sides, np.array([[4], [5], [-1], [-1], [-1]])) == 1 / 2

@@ -121,6 +121,9 @@ def test_what_a_row_pairs_in_either_order_is_never_a_negative() -> None:
     for row, (first, second) in enumerate((("q", "a"), ("b", "Q "), ("q", "A  C"), ("r", "e"))):
         found = [sentences.candidate(number) for number in mined.negatives[row].tolist() if number >= 0]
         assert second not in found and not {(first, text) for text in found} & known
+    sentences = read_sentences(pair_rows(("q", "a"), ("c", "q"), ("d", "c")), [])
+    known = {(sentences.texts[sentences.first[query]], sentences.candidate(number)) for query, number in sentences.known}
+    assert ("q", "c") in known and ("d", "q") not in known
 
 
 @pytest.fixture(scope="module")

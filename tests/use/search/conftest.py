@@ -33,7 +33,7 @@ def queries(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def search(tmp_path: Path, tiny_encoder: Path, corpus: Path) -> Search:
-    """Run the script with flags given as keywords; returns the rows that it wrote, none if it wrote none."""
+    """Run the script with flags given as keywords; returns the rows that it wrote, if it wrote a CSV file."""
 
     def run(**changes: object) -> list[dict[str, str]]:
         flags = {
@@ -46,7 +46,7 @@ def search(tmp_path: Path, tiny_encoder: Path, corpus: Path) -> Search:
         path = Path(str(flags["output_file"]))
         path.unlink(missing_ok=True)
         runs.run_script(script, **flags)
-        if not path.is_file():
+        if not path.is_file() or path.suffix != ".csv":
             return []
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
