@@ -233,10 +233,14 @@ class Builder:
         self.header = replace(self.header, generation=number)
         durable.replace_file(self.folder / INDEX, [self.header.text().encode()])
 
-    def tidy(self) -> None:
-        """Delete older generations, and those that were not completed. On Windows a reader may hold one."""
+    def is_tidy(self) -> bool:
+        """Whether there is no older generation."""
+        return leftovers(self.folder, complete=True).keys() == {self.header.generation}
+
+    def tidy(self, *, unfinished: bool = True) -> None:
+        """Delete older generations, and those that were not completed, if asked for. On Windows a reader may hold one."""
         with contextlib.suppress(OSError):
-            for complete in (True, False):
+            for complete in (True, False) if unfinished else (True,):
                 for number, path in leftovers(self.folder, complete=complete).items():
                     if not complete or number != self.header.generation:
                         durable.remove(path)

@@ -35,6 +35,7 @@ from connection.use.search.names import TYPES
 WHAT = "index of sentences"  # marks a folder as ours
 FORMAT = 1
 INDEX, CONTENTS, PROGRESS = "index.json", "contents.json", "progress.json"
+FIRST_FILES = {f".{INDEX}.tmp", ".lock"}  # written before the header
 FILES = {"keys": KEY, "rows": "<i8", "ends": "<i8"}
 
 
@@ -54,8 +55,11 @@ class Header:
 
 
 def read_header(folder: Path) -> Header | None:
-    """The header of an index; None if the folder is missing or empty. Raises UserMistake for a folder that is none of ours."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    """The header of an index; None if the folder is missing or empty. Raises UserMistake for a folder that is none of ours.
+
+    A start that was killed before the header was complete may have left FIRST_FILES.
+    """
+    if not folder.exists() or (folder.is_dir() and FIRST_FILES.issuperset(path.name for path in folder.iterdir())):
         return None
     found = parse_json(folder / INDEX)
     if not folder.is_dir() or not isinstance(found, dict) or found.get("what") != WHAT:

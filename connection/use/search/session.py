@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,7 +70,8 @@ class Session:
         builder = Builder(self.settings.INDEX, self.header, corpus, self.settings.NUMBERS, self.size)
         plan = builder.plan(generation, stored=ENGINES[self.settings.ENGINE].stored)
         print(self._plan_text(plan, builder))
-        if builder.is_current():
+        if generation is not None and builder.is_current():
+            self._tidy(builder, generation)
             return
         room = replace(plan, room=plan.room + engine_room(self.settings.ENGINE, self._setup, len(corpus.keys)))
         builder.check_space(room)
@@ -92,6 +94,15 @@ class Session:
         self.engine.use(Generation(generation_folder(self.settings.INDEX, self.header.generation)))
         self.engine.tidy()
         builder.tidy()
+
+    def _tidy(self, builder: Builder, generation: Generation) -> None:
+        """Delete what a start that was killed at its very end has left."""
+        if builder.is_tidy():
+            return
+        with contextlib.suppress(UserMistake), claimed(self.settings.INDEX, "INDEX"):  # else it can wait
+            self.engine.use(generation)
+            self.engine.tidy()
+            builder.tidy(unfinished=False)
 
     def _encode_corpus(self, sentences: Sequence[str]) -> np.ndarray:
         return self.encode.embed([self.prompts[1] + sentence for sentence in sentences])
