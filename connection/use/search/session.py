@@ -116,8 +116,20 @@ class Session:
             self.header = header
 
     def _current(self) -> Generation | None:
-        number = self.header.generation
-        return Generation(generation_folder(self.settings.INDEX, number)) if number else None
+        """The generation that counts. Another process may put a newer one in its place at any moment, and delete this one."""
+        while number := self.header.generation:
+            try:
+                generation = Generation(generation_folder(self.settings.INDEX, number))
+                if generation.has_vectors:
+                    _ = generation.vectors  # is opened now, and readable from now on
+            except UserMistake:
+                header = read_header(self.settings.INDEX)
+                if header is None or header.generation == number:
+                    raise
+                self.header = header
+            else:
+                return generation
+        return None
 
     def open(self) -> None:
         """Open the index for search. Raises UserMistake if its building was never completed."""

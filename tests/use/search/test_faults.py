@@ -117,9 +117,13 @@ def test_some_operations_on_the_disk_fail_and_the_index_is_the_old_or_the_new_on
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fresh", [False, True])
-@pytest.mark.parametrize("engine", ["exact", "hnsw"])
-@pytest.mark.parametrize("action", ["kill", "power", "short", "full", "EIO"])
+@pytest.mark.parametrize(
+    ("action", "engine", "fresh"),
+    [
+        *((action, "exact", fresh) for action in ("kill", "power", "short", "full", "EIO") for fresh in (False, True)),
+        ("kill", "hnsw", False),
+    ],
+)
 def test_every_operation_on_the_disk_fails_in_turn_and_the_index_is_the_old_or_the_new_one(
     struck: Callable[[str], Struck], action: str, engine: str, fresh: bool
 ) -> None:

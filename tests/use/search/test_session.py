@@ -243,6 +243,35 @@ def test_an_index_that_another_process_has_just_written_is_not_built_over(
         search(query="a cat")
 
 
+def test_a_generation_that_another_process_replaces_meanwhile_is_passed_over(
+    search: Search, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the reading of index.json and of the generation that it names; and while a person is asked for queries."""
+    flags = {"query_file": write_lines(tmp_path / "asked.txt", ["a new cat"]), "top_k": 1}
+    search(**flags)
+    lines = corpus.read_text(encoding="utf-8").splitlines()
+    find = script.find_index
+
+    def late(*arguments: object) -> object:
+        header = find(*arguments)
+        monkeypatch.setattr(script, "find_index", find)
+        search(query="a cat", corpus_file=write_lines(corpus, [*lines, "a new cat"]))
+        return header
+
+    monkeypatch.setattr(script, "find_index", late)
+    assert search(**flags, corpus_file="")[0]["sentence"] == "a new cat"
+    opened = session.Session.open
+
+    def replaced(self: session.Session) -> None:
+        opened(self)
+        monkeypatch.setattr(session.Session, "open", opened)
+        search(query="a cat", corpus_file=write_lines(corpus, lines), output_file=tmp_path / "other.csv")
+
+    monkeypatch.setattr(session.Session, "open", replaced)
+    assert search(**flags, corpus_file="")[0]["sentence"] == "a new cat"  # of the generation that it has opened
+    assert search(**flags, corpus_file="")[0]["sentence"] != "a new cat"
+
+
 def test_the_room_is_told_and_a_full_disk_refused_before_anything_is_written(
     search: Search, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,8 +62,9 @@ class Hnsw:
             graph.add_items(as_unit(vectors[part]), labels_of(keys[part]), num_threads=self.setup.threads or -1)
         contents["hnsw"] = dict(zip(("width", "recall"), self._measured(graph, vectors, keys), strict=True))
         file = durable.Growing(building / FILE)
-        graph.save(_Writer(file))
-        file.sync()
+        writer = _Writer(file)
+        graph.save(writer)
+        writer.flush()
         file.close()
 
     def _kept(self, old: Generation | None, keys: np.ndarray) -> voyager.Index:
@@ -152,10 +153,10 @@ def _candidates(graph: voyager.Index, queries: np.ndarray, most: int, width: int
 
 
 class _Writer:
-    """A file as Voyager writes to it: from the first byte to the last."""
+    """A file as Voyager writes to it: from the first byte to the last, a few bytes at a time."""
 
     def __init__(self, file: durable.Growing):
-        self.file = file
+        self.file, self.pending = file, bytearray()
 
     def seekable(self) -> bool:
         return False
@@ -164,14 +165,21 @@ class _Writer:
         raise OSError("not seekable")
 
     def tell(self) -> int:
-        return self.file.size
+        return self.file.size + len(self.pending)
 
     def write(self, data: bytes) -> int:
-        self.file.add(data)
+        self.pending += data
+        if len(self.pending) >= durable.BLOCK:
+            self._pass_on()
         return len(data)
 
     def flush(self) -> None:
+        self._pass_on()
         self.file.sync()
+
+    def _pass_on(self) -> None:
+        self.file.add(self.pending)
+        self.pending = bytearray()
 
 
 def open_engine(setup: Setup) -> Hnsw:
