@@ -265,11 +265,11 @@ def measure_engine(name: str, count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name) / "index"
         header = new_header({})
-        engine = open_engine(name, Setup(folder, header, "float32", SIZE))
         builder = Builder(folder, header, corpus, "float32", SIZE)
         plan = builder.plan(None, stored=ENGINES[name].stored)
         with claimed(folder, "INDEX"):
             builder.begin()
+            engine = open_engine(name, Setup(folder, header, "float32", SIZE))
             started = time.perf_counter()
             with contextlib.redirect_stdout(io.StringIO()):
                 builder.build(
