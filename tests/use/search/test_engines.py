@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from connection.use import encoding
 from connection.use.search import building
 from connection.use.search.names import ENGINES
 
+ROOT = Path(building.__file__).resolve().parents[3]
 Search = Callable[..., list[dict[str, str]]]
 PACKAGES = {"hnsw": "voyager", "milvus": "milvus_lite"}
 
@@ -115,6 +118,49 @@ def test_a_start_that_is_interrupted_goes_on(
     assert [path.name for path in (tmp_path / "index").iterdir() if path.name.startswith(("building", "generation"))] == [
         "generation-2"
     ]
+
+
+KILLED = """
+import sys, time
+import bertSearchWithConnectionData as script
+from connection.use.search import building
+building.NEW_AT_ONCE = 20
+note = building.Builder._note
+def slowly(self, *arguments):
+    note(self, *arguments)
+    print("noted", flush=True)
+    time.sleep(0.2)
+building.Builder._note = slowly
+script.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_loses_nothing_that_was_noted(
+    engine: str, search: Search, queries: Path, tmp_path: Path, tiny_encoder: Path, encoded: list[str]
+) -> None:
+    """`kill -9` after the second and after the fifth piece, and once more while the corpus has changed."""
+    flags = {"query_file": queries, "engine": engine}
+    files = {"encoder": tiny_encoder, "corpus_file": tmp_path / "corpus.txt", "index": tmp_path / "index", "device": "cpu"}
+    lines = (tmp_path / "corpus.txt").read_text(encoding="utf-8").splitlines()
+    command = [sys.executable, "-c", KILLED, *runs.flags(**flags, **files, output_file=tmp_path / "killed.csv")]
+    for pieces in (2, 3, 2):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        noted = 0
+        for line in process.stdout:
+            noted += line == "noted\n"
+            if noted == pieces:
+                break
+        process.kill()
+        process.communicate()
+        assert noted == pieces and process.returncode != 0
+        if pieces == 3:
+            write_lines(tmp_path / "corpus.txt", ["two small birds", *lines[:-40]])
+    rows = search(**flags)
+    asked = queries.read_text(encoding="utf-8").splitlines()
+    assert len([text for text in encoded if text not in asked]) <= len({*lines[:-40]}) + 1 - 20 * (2 + 3)
+    expected = search(**flags | {"engine": "exact"}, index=tmp_path / "fresh")
+    assert recall(rows, expected) >= 0.99
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
