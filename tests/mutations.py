@@ -479,8 +479,8 @@ MUTATIONS = [
     Mutation(
         "search: what has gone stays in Milvus",
         "connection/use/search/session.py",
-        "        self.engine.tidy()\n",
-        "",
+        "        self.engine.tidy()\n        builder.tidy()\n",
+        "        builder.tidy()\n",
         ENGINES,
     ),
     Mutation(

@@ -17,6 +17,7 @@ from connection import UserMistake
 from connection.script.requirements import is_installed
 from connection.use import encoding
 from connection.use.search import building
+from connection.use.search.engines.milvus import Milvus
 from connection.use.search.names import ENGINES
 
 ROOT = Path(building.__file__).resolve().parents[3]
@@ -62,9 +63,34 @@ def recall(rows: list[dict[str, str]], expected: list[dict[str, str]]) -> float:
     return len(set(found(rows)) & set(found(expected))) / len(expected)
 
 
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many vectors Milvus had at each end of the script, and how many sentences the index."""
+    if not is_installed("pymilvus"):
+        return []
+    counts: list[tuple[int, int]] = []
+    close = Milvus.close
+
+    def counted(self: Milvus) -> None:
+        if hasattr(self, "generation"):
+            counts.append((self._count(), self.generation.count))
+        close(self)
+
+    monkeypatch.setattr(Milvus, "close", counted)
+    return counts
+
+
 def test_build_search_add_change_delete_refuse(
-    engine: str, search: Search, tmp_path: Path, queries: Path, sentences: list[str], encoded: list[str]
+    engine: str,
+    search: Search,
+    tmp_path: Path,
+    queries: Path,
+    sentences: list[str],
+    encoded: list[str],
+    kept: list[tuple[int, int]],
 ) -> None:
+    gone = [sentences[0], next(sentence for sentence in sentences[11:] if sentence != sentences[0])]
+    write_lines(queries, [*queries.read_text(encoding="utf-8").splitlines(), *gone])
     flags = {"query_file": queries, "engine": engine, "top_k": 10}
     rows = search(**flags)
     expected = search(**flags | {"engine": "exact"}, index=tmp_path / "expected")
@@ -73,8 +99,8 @@ def test_build_search_add_change_delete_refuse(
     assert all(
         row["similarity"] == similarities.get(pair, row["similarity"]) for pair, row in zip(found(rows), rows, strict=True)
     )
-    changed = [sentence for sentence in sentences if sentence != sentences[0]]
-    changed[10] = "never a big dog"
+    changed = [sentence for sentence in sentences if sentence not in gone]
+    changed.insert(10, "never a big dog")
     changed += ["two small birds", "three red birds"]
     write_lines(tmp_path / "corpus.txt", changed)
     encoded.clear()
@@ -92,6 +118,7 @@ def test_build_search_add_change_delete_refuse(
     with pytest.raises(UserMistake, match=r"was built differently: CORPUS_PROMPT was '' and is 'query: '; DIMENSION was 32 "):
         search(**flags, corpus_prompt="query: ", dimension=8)
     assert found(search(**flags)) == found(rows)
+    assert len(kept) == (4 if engine == "milvus" else 0) and all(one == other for one, other in kept)
 
 
 def test_a_start_that_is_interrupted_goes_on(

@@ -124,8 +124,9 @@ def test_a_corpus_that_changes_while_it_is_read_changes_nothing(
     flags = {"query_file": write_lines(tmp_path / "asked.txt", ["a cat"])}
     rows = search(**flags)
     lines = corpus.read_text(encoding="utf-8").splitlines()
-    for changed in (["a red cat", *lines], ["a red cat", *lines[1:]], lines[:-1]):
-        write_lines(corpus, [*lines[:5], "a blue cat", *lines[5:]])
+    surveyed = [*lines[:5], "a blue cat", *lines[5:]]
+    for changed in (["a red cat", *lines], surveyed[:-1], [*surveyed, "a red cat"]):
+        write_lines(corpus, surveyed)
         build = session.Session._build
 
         def altered(self: session.Session, *arguments: object, changed: list[str] = changed, build: Callable = build) -> None:
