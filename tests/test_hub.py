@@ -187,7 +187,8 @@ def test_a_fetch_that_broke_off_goes_on_where_it_stopped(
     assert contents(tmp_path / "bert" / "bert-tiny") == contents(tiny_encoder)
 
 
-@pytest.mark.parametrize("file", [pytest.param("model.safetensors", marks=pytest.mark.slow), "vocab.txt"])
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["model.safetensors", "vocab.txt"])
 def test_a_wrong_sum_is_refused_and_nothing_is_put_in_place(
     hub: Hub, fetch: Callable, model: dict[str, bytes], tmp_path: Path, file: str
 ) -> None:
