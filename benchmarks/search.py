@@ -4,13 +4,18 @@
     python benchmarks/search.py                              # 100,000 sentences, 1,000 queries × the nearest 10, closest pairs
     python benchmarks/search.py --sentences 10000 --alternations 5
     python benchmarks/search.py --only queries closest
+    python benchmarks/search.py --products
     python benchmarks/search.py --engines exact hnsw milvus --vectors 1000000
 
-The sentences are those of the STS benchmark, each with one word replaced by a drawn one of them, so that all differ; the
-queries likewise. building: from a text file to an index on the disk; theirs is `encode` and numpy.save; loading is not counted.
-queries: vectors are given; theirs is `util.semantic_search`. closest: the 10,000 closest pairs; theirs is
-`util.paraphrase_mining_embeddings` with its own constants. Each runs in a process of its own, ours and theirs in turn, with
-all-MiniLM-L6-v2 on the CPU; both search the same vectors, so that what they find can be compared.
+Each sentence is one of the STS benchmark in which a drawn word stands in the place of another, so that all differ; so is each
+query. What is compared with sentence-transformers:
+  building  a text file is read and encoded, the vectors are written to the disk. Theirs: `encode`, `numpy.save`.
+  queries   1,000 vectors are searched for at once. Theirs: `util.semantic_search`.
+  alone     50 of them are searched for one by one; the time is that of one.
+  closest   the 10,000 closest pairs are found. Theirs: `util.paraphrase_mining_embeddings` with its own constants.
+Each runs in a process of its own, ours and theirs in turn, with all-MiniLM-L6-v2 on the CPU. Loading is not counted. Both
+search the same vectors, so that what they find can be compared.
+--products: the speed of products of 512 with 8,192 vectors of 384 numbers in float32, bfloat16 and 8-bit integers.
 --engines: the engines alone, on drawn vectors of 384 numbers around a tenth as many centres: seconds to build, milliseconds a
 query for 1,000 queries at once and one by one, recall@10. Needs requirements-extra.txt and requirements-milvus.txt.
 Needs the STS benchmark (data/README.md) and all-MiniLM-L6-v2 (downloadBert.py). Writes benchmarks/results/.
@@ -37,7 +42,7 @@ import numpy as np
 from against_sentence_transformers import MINILM, ROOT, STSB
 
 SYSTEMS = ("ours", "theirs")
-QUERIES, TOP_K, PAIRS = 1_000, 10, 10_000
+QUERIES, ALONE, TOP_K, PAIRS = 1_000, 50, 10, 10_000
 SIZE = 384  # of drawn vectors
 
 
@@ -111,6 +116,32 @@ def query_theirs(folder: Path) -> float:
     return seconds
 
 
+def alone_ours(folder: Path) -> float:
+    from connection.use.search.engines.exact import search_exactly
+    from connection.use.search.index import Generation
+
+    generation, queries = Generation(folder / "index" / "generation-1"), np.load(folder / "queries.npy")
+    return one_by_one(queries, lambda query: search_exactly(generation, query, TOP_K))
+
+
+def alone_theirs(folder: Path) -> float:
+    import torch
+    from sentence_transformers import util
+
+    corpus, queries = (torch.from_numpy(np.load(folder / name)) for name in ("corpus.npy", "queries.npy"))
+    return one_by_one(queries, lambda query: util.semantic_search(query, corpus, top_k=TOP_K))
+
+
+def one_by_one(queries: Any, search: Callable[[Any], object]) -> float:
+    """The median of seconds, each query searched for alone; the first one is not counted."""
+    seconds = []
+    for number in range(ALONE + 1):
+        started = time.perf_counter()
+        search(queries[number : number + 1])
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:])
+
+
 def closest_ours(folder: Path) -> float:
     from connection.use.search.closest import closest_sentences
     from connection.use.search.index import Generation
@@ -139,6 +170,7 @@ def closest_theirs(folder: Path) -> float:
 TASKS: dict[str, dict[str, Callable[[Path], float]]] = {
     "building": {"ours": build_ours, "theirs": build_theirs},
     "queries": {"ours": query_ours, "theirs": query_theirs},
+    "alone": {"ours": alone_ours, "theirs": alone_theirs},
     "closest": {"ours": closest_ours, "theirs": closest_theirs},
 }
 
@@ -190,7 +222,7 @@ def compare(tasks: list[str], count: int, alternations: int) -> list[dict[str, A
                 write_corpus(folder)
                 difference = np.abs(np.load(folder / "theirs.npy") - np.load(folder / "corpus.npy")).max()
                 print(f"  vectors differ by at most {difference:.1e}")
-            else:
+            elif task != "alone":
                 print_agreement(folder, task)
     return results
 
@@ -219,7 +251,7 @@ def print_row(task: str, rounds: list[dict[str, dict[str, float]]]) -> None:
     memory = ", ".join(f"{max(one[system]['megabytes'] for one in rounds):,.0f}" for system in SYSTEMS)
     ratios = [one["theirs"]["seconds"] / one["ours"]["seconds"] for one in rounds]
     spread = f"{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
-    print(f"| {task} | {seconds['ours']:.2f} s | {seconds['theirs']:.2f} s | **{spread} | {memory} |", flush=True)
+    print(f"| {task} | {seconds['ours']:.4g} s | {seconds['theirs']:.4g} s | **{spread} | {memory} |", flush=True)
 
 
 def print_agreement(folder: Path, task: str) -> None:
@@ -286,11 +318,7 @@ def measure_engine(name: str, count: int) -> dict[str, float]:
         started = time.perf_counter()
         found, _ = engine.search(queries, TOP_K)
         together = time.perf_counter() - started
-        alone = []
-        for query in queries[:50]:
-            started = time.perf_counter()
-            engine.search(query[None], TOP_K)
-            alone.append(time.perf_counter() - started)
+        alone = one_by_one(queries, lambda query: engine.search(query, TOP_K))
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         engine.close()
     scale(vectors)
@@ -298,7 +326,7 @@ def measure_engine(name: str, count: int) -> dict[str, float]:
     return {
         "build": seconds,
         "together": together / QUERIES * 1e3,
-        "alone": statistics.median(alone) * 1e3,
+        "alone": alone * 1e3,
         "recall": in_both(found, expected) / expected.size,
         "disk": size / 1e6,
         "memory": peak_megabytes(),
@@ -328,11 +356,33 @@ def measure_engines(names: list[str], count: int) -> list[dict[str, Any]]:
     return results
 
 
+def measure_products() -> None:
+    """Print GFLOP/s, the best of 20 in turn."""
+    import torch
+
+    rows, columns = (torch.nn.functional.normalize(torch.randn(count, SIZE)) for count in (512, 8192))
+    half, integers = ([each.to(kind) for each in (rows, columns)] for kind in (torch.bfloat16, torch.int8))
+    kinds: dict[str, Callable[[], object]] = {
+        "float32": lambda: rows @ columns.T,
+        "bfloat16": lambda: half[0] @ half[1].T,
+        "8-bit integers": lambda: torch._int_mm(integers[0], integers[1].T),
+    }
+    best = dict.fromkeys(kinds, float("inf"))
+    for _ in range(20):
+        for name, multiply in kinds.items():
+            started = time.perf_counter()
+            multiply()
+            best[name] = min(best[name], time.perf_counter() - started)
+    for name, seconds in best.items():
+        print(f"{name}: {2 * len(rows) * len(columns) * SIZE / seconds / 1e9:,.0f} GFLOP/s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=int, default=100_000)
     parser.add_argument("--alternations", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--products", action="store_true")
     parser.add_argument("--engines", nargs="+", choices=["exact", "hnsw", "milvus"])
     parser.add_argument("--vectors", type=int, default=1_000_000)
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
@@ -342,6 +392,8 @@ def main() -> None:
         return work(options.work[0], options.work[1], Path(options.work[2]))
     if options.engine:
         return print(json.dumps(measure_engine(options.engine, options.vectors)))
+    if options.products:
+        return measure_products()
     if options.engines:
         results = measure_engines(options.engines, options.vectors)
     elif not (STSB / "train.csv").is_file() or not (MINILM / "model.safetensors").is_file():

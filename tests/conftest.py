@@ -16,7 +16,7 @@ from transformers import BertModel
 import bertFineTuningWithConnectionData as script
 
 ROOT = Path(__file__).resolve().parent.parent
-collect_ignore = ["fault_driver.py", "mutations.py", "warm.py"]  # scripts, which tests or people run
+collect_ignore = ["fault_driver.py", "mutation_list.py", "mutations.py", "warm.py"]  # scripts, which tests or people run
 
 BROWSER_FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --window-size=1400,900""".split()

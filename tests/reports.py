@@ -24,6 +24,13 @@ def data_of(page: str) -> dict[str, Any]:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
+def asked_for(browser: Any, page: str) -> list[str]:
+    """The addresses that a page has asked for since the log was last read; not those of the browser's own pages."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+    return [params["request"]["url"] for params in sent if params["documentURL"] == page]
+
+
 def read_page(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 

@@ -6,14 +6,17 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 import safetensors.torch
 import torch
 from transformers import BertConfig, BertModel
 
+ROOT = Path(__file__).resolve().parent.parent
 CLOCKS = ("time", "seconds", "_seconds", "_per_second", "_bytes")
 FINISHED = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "device": "cpu"}  # the flags of the fixture finished_run
 
@@ -188,3 +191,14 @@ def write_rows(path: Path, rows: list[list[object]], separator: str = ",") -> Pa
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=separator).writerows(rows)
     return path
+
+
+def in_namespace(commands: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run a shell's commands where mounting is allowed and nobody else sees it; $1, $2 … are the arguments."""
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("needs `unshare -rm`, which this system does not allow")
+    command = ["unshare", "-rm", "sh", "-c", f"set -e\n{commands}", "sh", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=ROOT)

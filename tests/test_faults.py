@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import runs
 import warm
 
 import bertFineTuningWithConnectionData as script
@@ -303,17 +303,6 @@ def test_a_limit_on_the_size_of_files_is_one_sentence(
     assert_same(output, golden)
 
 
-def in_namespace(commands: str, *arguments: object) -> subprocess.CompletedProcess:
-    """Run a shell's commands where mounting is allowed and nobody else sees it; $1, $2 … are the arguments."""
-    if (
-        shutil.which("unshare") is None
-        or subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("needs `unshare -rm`, which this system does not allow")
-    command = ["unshare", "-rm", "sh", "-c", f"set -e\n{commands}", "sh", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=SCRIPT.parent)
-
-
 FULL_DISK = """
 import os, shutil, sys
 import warm
@@ -338,7 +327,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_start_ends_the_same(
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    done = in_namespace(
+    done = runs.in_namespace(
         'mount -t tmpfs -o size=16m tmpfs "$1"; python="$2"; code="$3"; disk="$1"; shift 3; cd tests\n'
         '"$python" -c "$code" "$disk" "$@"',
         *(disk, sys.executable, FULL_DISK, tmp_path / "kept"),
@@ -361,7 +350,7 @@ def test_a_folder_that_may_only_be_read_is_refused_before_anything_is_loaded(tmp
     (output / "summary.json").unlink()
     mount = 'mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; shift; exec "$@"'
     for name in ("run", "new"):  # a run to go on with, and one to begin
-        done = in_namespace(mount, folder, sys.executable, SCRIPT, *flags, f"--output={folder / name}")
+        done = runs.in_namespace(mount, folder, sys.executable, SCRIPT, *flags, f"--output={folder / name}")
         assert done.returncode == 2 and "Device: " not in done.stdout
         assert done.stderr == f"{folder / name} cannot be written: Read-only file system.\n"
 

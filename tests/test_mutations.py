@@ -1,4 +1,4 @@
-"""tests/mutations.py fits the product: each line to break is there, once. `make mutations` breaks them."""
+"""tests/mutation_list.py fits the product: each line to break is there, once. `make mutations` breaks them."""
 
 from __future__ import annotations
 

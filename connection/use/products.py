@@ -18,7 +18,7 @@ from torch import Tensor
 CHUNK = 64  # values of which the highest is looked at first
 FEW_ROWS = 32  # with fewer, reading the vectors takes longer than the products
 ROUNDED_AT_ONCE = 512  # vectors, so that they stay in a cache
-MOST_LEFT = 1 / 512  # share of a block that integers may leave over: each takes as long to compute again as 400 products
+MOST_LEFT = 1 / 512  # share of a block that integers may leave over: with more, float32 is faster than computing each again
 
 
 def error_bound(size: int) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from reports import HOSTILE, data_of, read_page, width_on_a_phone
+from reports import HOSTILE, asked_for, data_of, read_page, width_on_a_phone
 
 from connection.run.report import write_report
 
@@ -21,10 +20,7 @@ def table_column(browser: Any, place: int) -> list[str]:
 def test_nothing_is_fetched_and_nothing_goes_wrong(opened: Any, run_folder: Path) -> None:
     assert opened.execute_script("return Object.keys(Chart.instances).length") == 11
     page = (run_folder / "report.html").as_uri()
-    messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
-    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    asked = [params["request"]["url"] for params in sent if params["documentURL"] == page]  # not the browser's own pages
-    assert [url for url in asked if not url.startswith("data:")] == [page]
+    assert [url for url in asked_for(opened, page) if not url.startswith("data:")] == [page]
     assert opened.get_log("browser") == []
     assert opened.title.startswith("tiny on train.csv")
     assert "0." in opened.find_element("id", "result").text and "pairs/s" in opened.find_element("id", "result").text

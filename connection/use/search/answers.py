@@ -10,8 +10,6 @@ import numpy as np
 from connection.use.search.engines import Engine
 from connection.use.search.index import Generation
 
-QUERIES_AT_ONCE = 1024
-
 
 class Hit(NamedTuple):
     """A row of the corpus that was found. row: from 1. similarity: cosine."""
@@ -28,9 +26,8 @@ def answers(engine: Engine, generation: Generation, queries: np.ndarray, most: i
     first rows.
     """
     asked = min(most, generation.count)
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        for numbers, similarities in zip(*engine.search(queries[start : start + QUERIES_AT_ONCE], asked), strict=True):
-            yield _hits(generation, numbers, similarities, most)
+    for numbers, similarities in zip(*engine.search(queries, asked), strict=True):
+        yield _hits(generation, numbers, similarities, most)
 
 
 def _hits(generation: Generation, numbers: np.ndarray, similarities: np.ndarray, most: int) -> list[Hit]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import runs
-from reports import HOSTILE, width_on_a_phone
+from reports import HOSTILE, asked_for, width_on_a_phone
 
 from connection.use.search import questions
 
@@ -25,12 +24,10 @@ def show(browser: Any, tmp_path: Path) -> Callable[[], Any]:
 
     def opened() -> Any:
         browser.get_log("browser"), browser.get_log("performance")
-        page = tmp_path / "out" / "search.html"
-        browser.get(page.as_uri())
+        page = (tmp_path / "out" / "search.html").as_uri()
+        browser.get(page)
         assert browser.get_log("browser") == []
-        events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-        asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        assert [url for url in asked if not url.startswith(("file:", "data:", "chrome:"))] == []
+        assert [url for url in asked_for(browser, page) if not url.startswith("data:")] == [page]
         return browser
 
     return opened
