@@ -201,41 +201,37 @@ def test_a_wrong_sum_is_refused_and_nothing_is_put_in_place(
     assert fetch("bert-tiny").returncode == 0  # the wrong bytes are not gone on from
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"config.json": b'{"model_type": "t5"}'}, 'the model type is "t5"; the types bert, camembert, '),
-        pytest.param({"config.json": None}, "other lacks config.json", marks=pytest.mark.slow),
-        *(
-            pytest.param(change, message, marks=pytest.mark.slow)
-            for change, message in [
-                ({"vocab.txt": None}, "other lacks vocab.txt or tokenizer.json"),
-                (
-                    {"vocab.txt": "[PAD] [UNK] [CLS] [SEP] [MASK] ▁고 ▁공 국".replace(" ", "\n").encode()},
-                    "is a SentencePiece vocabulary",
-                ),
-                ({"tokenizer_config.json": b'{"word_tokenizer_type": "mecab"}'}, 'splits Japanese text by "mecab"'),
-                ({"tokenizer_config.json": b'{"tokenizer_class": "KoBertTokenizer"}'}, "its vocabulary is for KoBertTokenizer"),
-                ({"adapter_config.json": b'{"peft_type": "LORA"}', "model.safetensors": None}, "holds an adapter (LORA)"),
-                (
-                    {"config.json": b'{"vocab_size": 40}'},
-                    "the vocabulary has a piece number 56, but the weights are for 40 pieces",
-                ),
-                (
-                    {
-                        "model.safetensors": None,
-                        "pytorch_model.bin": None,
-                        "tf_model.h5": None,
-                        "model.safetensors.index.json": b"{}",
-                    },
-                    "its weights are in several files",
-                ),
-                ({"model.safetensors": None, "pytorch_model.bin": None}, "has neither model.safetensors nor pytorch_model.bin"),
-                (
-                    {"modules.json": b'[{"type": "sentence_transformers.models.CLIPModel", "path": ""}]'},
-                    "lists the modules CLIPModel",
-                ),
-            ]
+        ({"config.json": None}, "other lacks config.json"),
+        ({"vocab.txt": None}, "other lacks vocab.txt or tokenizer.json"),
+        (
+            {"vocab.txt": "[PAD] [UNK] [CLS] [SEP] [MASK] ▁고 ▁공 국".replace(" ", "\n").encode()},
+            "is a SentencePiece vocabulary",
+        ),
+        ({"tokenizer_config.json": b'{"word_tokenizer_type": "mecab"}'}, 'splits Japanese text by "mecab"'),
+        ({"tokenizer_config.json": b'{"tokenizer_class": "KoBertTokenizer"}'}, "its vocabulary is for KoBertTokenizer"),
+        ({"adapter_config.json": b'{"peft_type": "LORA"}', "model.safetensors": None}, "holds an adapter (LORA)"),
+        (
+            {"config.json": b'{"vocab_size": 40}'},
+            "the vocabulary has a piece number 56, but the weights are for 40 pieces",
+        ),
+        (
+            {
+                "model.safetensors": None,
+                "pytorch_model.bin": None,
+                "tf_model.h5": None,
+                "model.safetensors.index.json": b"{}",
+            },
+            "its weights are in several files",
+        ),
+        ({"model.safetensors": None, "pytorch_model.bin": None}, "has neither model.safetensors nor pytorch_model.bin"),
+        (
+            {"modules.json": b'[{"type": "sentence_transformers.models.CLIPModel", "path": ""}]'},
+            "lists the modules CLIPModel",
         ),
     ],
 )

@@ -121,6 +121,7 @@ def test_build_search_add_change_delete_refuse(
     assert len(kept) == (4 if engine == "milvus" else 0) and all(one == other for one, other in kept)
 
 
+@pytest.mark.slow
 def test_a_start_that_is_interrupted_goes_on(
     engine: str, search: Search, queries: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

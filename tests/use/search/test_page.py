@@ -68,6 +68,7 @@ def test_queries_to_browse_and_filter(search: Search, show: Callable[[], Any], t
     assert width_on_a_phone(opened) == 390
 
 
+@pytest.mark.slow
 def test_groups_to_browse(
     search: Search, show: Callable[[], Any], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_a_file_of_queries_and_the_page_beside_its_answers(search: Search, tmp_p
 # --- the corpus ---
 
 
+@pytest.mark.slow
 def test_a_corpus_is_any_file_or_a_sentence_a_line(search: Search, tmp_path: Path, sentences: list[str], capsys: Said) -> None:
     """All give the same index but for its rows; a text file may have a header with columns, and empty lines."""
     flags = {"query_file": write_lines(tmp_path / "asked.txt", ["a cat"]), "top_k": 5}
@@ -162,7 +163,10 @@ def test_what_is_no_index_is_never_touched(search: Search, tmp_path: Path) -> No
     assert (empty / "index.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["keys", "rows", "texts", "ends", "vectors", "contents.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["vectors", *(pytest.param(name, marks=pytest.mark.slow) for name in ("keys", "rows", "texts", "ends", "contents.json"))],
+)
 def test_a_damaged_file_is_found_out_and_named(search: Search, tmp_path: Path, name: str) -> None:
     search(query="a cat", top_k=1)
     path = tmp_path / "index" / "generation-1" / name
@@ -288,6 +292,7 @@ def test_the_room_is_told_and_a_full_disk_refused_before_anything_is_written(
     assert abs(told - size) < 5e4
 
 
+@pytest.mark.slow
 def test_an_index_on_a_disk_that_may_only_be_read_is_searched(
     search: Search, tmp_path: Path, corpus: Path, tiny_encoder: Path
 ) -> None:
@@ -332,6 +337,7 @@ def test_prompts_stand_before_queries_and_sentences(
         search(encoder=path.parent, query="a cat", query_prompt="question")
 
 
+@pytest.mark.slow
 def test_half_the_numbers_and_a_part_of_the_embedding(search: Search, tmp_path: Path, tiny_encoder: Path) -> None:
     asked = write_lines(tmp_path / "asked.txt", ["two small birds"])
     exact = search(query_file=asked, top_k=10)
