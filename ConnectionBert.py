@@ -34,6 +34,7 @@ from connection.encoder.packed.blocks import Blocks
 from connection.encoder.packed.composed import composed_states
 from connection.encoder.packed.forward import is_plain, packed_states, row_count, runs_by_hand
 from connection.encoder.packed.pooling import pool, pool_blocks
+from connection.encoder.packed.products import weights_cast_once
 from connection.encoder.packed.trained_rows import TrainedRows
 from connection.encoder.prompts import default_prompt, pair_prompts, with_pair_prompts
 from connection.encoder.sentence_files import write_sentence_files
@@ -258,7 +259,7 @@ class ConnectionBert(nn.Module):
         """
         embeddings = np.empty((len(sentences), self.embedding_size), dtype=np.float32)
         most_tokens = TOKENS_AT_ONCE_ON_CPU if self.device.type == "cpu" else TOKENS_AT_ONCE_ON_CARD
-        with evaluating(self), torch.inference_mode():
+        with evaluating(self), torch.inference_mode(), weights_cast_once():
             runs = list(runs_by_length(np.array([len(ids) for ids in sentences]), batch_size, most_tokens))
             batches = on_device((pack([sentences[row] for row in rows]) for rows in runs), self.device)
             computed: list[tuple[np.ndarray, Tensor]] = []  # a card computes the next batch while this one is copied

@@ -75,6 +75,7 @@ def ours(options: argparse.Namespace, loss: str, seed: int, folder: Path) -> dic
         "learning-rate": options.learning_rate,
         "loss": loss,
         "seed": seed,
+        "precision": options.precision,
     }
     script.main([f"--{name}={value}" for name, value in flags.items()])
     lines = [json.loads(line) for line in (folder / "ours" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -152,6 +153,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=2e-5)
+    parser.add_argument("--precision", default="float32", help="PRECISION of this project; theirs is float32")
     parser.add_argument("--only", choices=SYSTEMS, help="run only one of the two")
     options = parser.parse_args()
     if not (ENCODER / "model.safetensors").is_file() or (options.data != "helpdesk" and not (STSB / "train.csv").is_file()):

@@ -58,11 +58,12 @@ def bernoulli(shapes: list[tuple[int, ...]], probability: float) -> list[torch.T
 
 def step_seconds(encoder: ConnectionBert, optimizer: torch.optim.Optimizer, batch: PackedPairs) -> float:
     from connection.training.losses.cosine import cosine_loss
+    from connection.training.optimizer import clip_gradients
 
     torch.manual_seed(0)
     began = time.perf_counter()
     cosine_loss(encoder(batch).chunk(2), batch.scores).backward()
-    torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+    clip_gradients(encoder.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return time.perf_counter() - began

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -24,6 +25,22 @@ def make_optimizer(encoder: torch.nn.Module, weight_decay: float, loss: torch.nn
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
+
+
+def clip_gradients(weights: Iterable[Tensor], limit: float) -> Tensor:
+    """Scale the gradients of weights so that their norm, that of all as one vector, is at most `limit`; 0 for no limit.
+
+    Returns the norm before that, a scalar. What torch.nn.utils.clip_grad_norm_ does, which on the CPU takes twice the time for
+    the norm, and multiplies by 1 where nothing is to be clipped.
+    """
+    weights = list(weights)
+    if weights[0].device.type != "cpu":
+        return torch.nn.utils.clip_grad_norm_(weights, limit or math.inf)
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    norm = torch.stack([torch.dot(flat, flat) for flat in (gradient.reshape(-1) for gradient in gradients)]).sum().sqrt()
+    if 0 < limit < norm:
+        torch._foreach_mul_(gradients, limit / (norm + 1e-6))
+    return norm
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from connection import UserMistake
+from connection.encoder.packed.products import products_in
 from connection.encoder.preview import TokenCounts, short
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ class SentenceEncoder:
         return seconds / len(trial) * len(texts)
 
     def _encode(self, tokens: list[np.ndarray]) -> np.ndarray:
-        with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with products_in(self.precision, self.encoder.device):
             return self.encoder.encode_tokens(tokens, self.batch_size)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from connection import UserMistake
 from connection.encoder.composition import composition_text
+from connection.encoder.packed.products import products_in
 from connection.encoder.preview import TokenCounts, UnknownPairs, only_unknown
 from connection.reading.formats.table import NUMBER, Number
 from connection.reading.layout import Layout
@@ -93,7 +93,7 @@ class PairScorer:
             if sentence in self.cache:
                 embeddings[i] = self.cache[sentence]
         if new:
-            with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            with products_in(self.precision, self.encoder.device):
                 embeddings[new] = self._encode([sentences[i] for i in new])
         self.encoded += len(new)
         return embeddings

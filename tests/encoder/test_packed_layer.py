@@ -15,11 +15,21 @@ from transformers import BertModel
 
 import connection.encoder.packed.dropout
 import connection.encoder.packed.forward
+import connection.encoder.packed.processor
 import connection.encoder.packed.products
 from connection.encoder.packed.attention_plan import AttentionPlan, choose_groups
 from connection.encoder.packed.dropout import draw_masks
 from connection.encoder.packed.forward import row_count
-from connection.encoder.packed.products import has_onednn, input_gradient, linear, weight_gradient
+from connection.encoder.packed.processor import has_bfloat16, is_intel
+from connection.encoder.packed.products import (
+    has_onednn,
+    input_gradient,
+    linear,
+    products_in,
+    weight_gradient,
+    weights_cast_once,
+    works,
+)
 from connection.encoder.packed.trained_rows import TrainedRows
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import PackedBatch, pack
@@ -142,14 +152,112 @@ def test_another_activation_is_left_to_transformers(bert_factory: Bert, change: 
     assert torch.equal(chosen, encoder(batch))
 
 
-def test_in_half_precision_the_composed_layers_are_as_near_to_float32_as_those_of_transformers(tiny_encoder: Path) -> None:
+def test_in_bfloat16_layers_by_hand_and_composed_are_as_near_to_float32_as_those_of_transformers(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder, (batch, _) = ConnectionBert.load(tiny_encoder), make_batch(highest=20)
-    exact, differences = encoder(batch), []
+    (exact, exact_gradients), found = gradients(encoder, batch), []
     with torch.autocast("cpu", torch.bfloat16):
+        found.append(gradients(encoder, batch))
+        monkeypatch.setattr(ConnectionBert, "runs_by_hand", False)
         for encoder.by_hand in (True, False):
-            differences.append((encoder(batch) - exact).abs().max())
-    composed, theirs = differences
-    assert 1e-5 < composed < 2 * theirs < 0.1
+            found.append(gradients(encoder, batch))
+    by_hand, composed, theirs = (float((embeddings - exact).abs().max()) for embeddings, _ in found)
+    assert 1e-5 < by_hand < 2 * theirs < 0.1 and 1e-5 < composed < 2 * theirs and by_hand != composed
+    assert len(exact_gradients) > 16
+    for name, gradient in exact_gradients.items():
+        own, _, other = (float((named[name] - gradient).norm()) for _, named in found)
+        assert found[0][1][name].dtype == torch.float32 and own < 2 * other + 1e-6, name
+
+
+def test_in_bfloat16_each_weight_is_cast_once_a_step_and_once_for_all_batches_of_encode(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, cast = ConnectionBert.load(tiny_encoder), []
+    weights = {id(x) for x in encoder.parameters() if x.dim() == 2}
+    real = torch.Tensor.to
+
+    def to(self: Tensor, *arguments: object, **named: object) -> Tensor:
+        if torch.bfloat16 in arguments and id(self) in weights and self.dtype == torch.float32:
+            cast.append(id(self))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    with torch.autocast("cpu", torch.bfloat16):
+        gradients(encoder, make_batch()[0])
+        once = len(cast)
+        encoder.encode_tokens(make_batch(highest=20)[1], batch_size=2)
+    layers = encoder.bert.config.num_hidden_layers
+    assert once == len(set(cast)) == 6 * layers and len(cast) == 2 * once
+    with weights_cast_once(), torch.no_grad():  # outside, a changed weight is cast anew
+        pass
+    before = encoder.encode_tokens(make_batch(highest=20)[1])
+    with torch.no_grad():
+        next(x for x in encoder.parameters() if id(x) in cast).mul_(2)
+    assert not np.array_equal(before, encoder.encode_tokens(make_batch(highest=20)[1]))
+
+
+def test_in_bfloat16_a_step_has_the_same_bits_each_time(tiny_encoder: Path) -> None:
+    encoder, results = ConnectionBert.load(tiny_encoder).train(), []
+    for _ in range(2):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", torch.bfloat16):
+            results.append(gradients(encoder, make_batch(highest=20)[0]))
+    (first, named), (second, again) = results
+    assert torch.equal(first, second) and all(torch.equal(x, again[name]) for name, x in named.items())
+
+
+def test_without_instructions_for_bfloat16_products_stay_in_float32(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, (batch, _) = ConnectionBert.load(tiny_encoder), make_batch(highest=20)
+    exact, found = encoder(batch), []
+    for has in (False, True):
+        monkeypatch.setattr(connection.encoder.packed.products, "has_bfloat16", lambda has=has: has)
+        with products_in("bfloat16", encoder.device):
+            found.append(torch.equal(encoder(batch), exact))
+    with products_in("float32", encoder.device):
+        assert torch.equal(encoder(batch), exact)
+    assert found == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "old", "expected"),
+    [
+        ({"avx512_bf16": True}, {}, True),
+        ({"amx_bf16": True}, {}, True),
+        ({"avx2": True, "avx512_bf16": False}, {}, False),
+        (None, {"_is_avx512_bf16_supported": lambda: True}, True),
+        (None, {"_is_avx512_bf16_supported": lambda: False, "_is_amx_tile_supported": lambda: True}, True),
+        (None, {}, False),  # a torch that has renamed both
+    ],
+)
+def test_the_instructions_are_those_that_torch_reports(
+    capabilities: dict | None, old: dict, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("get_capabilities", "_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    for name, function in old.items():
+        monkeypatch.setattr(torch.cpu, name, function, raising=False)
+    if capabilities is not None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert has_bfloat16.__wrapped__() is expected
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert has_bfloat16.__wrapped__() is False
+
+
+@pytest.mark.parametrize(("facts", "expected"), [("vendor_id\t: GenuineIntel\n", True), ("vendor_id\t: AuthenticAMD\n", False)])
+def test_the_maker_of_the_processor_is_read(
+    facts: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(connection.encoder.packed.processor, "PROCESSOR_FACTS", path)
+    monkeypatch.setenv("PROCESSOR_IDENTIFIER", f"Family 6 Model 1, {facts.split()[-1]}")  # as on Windows
+    assert is_intel.__wrapped__() is expected
+    path.write_text(facts, encoding="utf-8")
+    monkeypatch.delenv("PROCESSOR_IDENTIFIER")
+    assert is_intel.__wrapped__() is expected
 
 
 # ---------------------------------------------------------------------------------------------------------- attention's groups
@@ -238,8 +346,17 @@ def test_masks_follow_from_the_seed_whatever_was_drawn_before() -> None:
 # ------------------------------------------------------------------------------------------------------------------ products
 
 
+@pytest.fixture(params=[False, True], ids=["torch's products", "oneDNN's"])
+def each_product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either way, whichever is faster here."""
+    if request.param and not works():
+        pytest.skip("this torch has no such operator")
+    monkeypatch.setattr(connection.encoder.packed.products, "is_faster", lambda: request.param)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (64, 32, 48), (33, 1, 9)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.usefixtures("each_product")
 def test_products_are_those_of_a_linear_layer(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     tokens, inner, outer = shape
     states, gradient = torch.randn(tokens, inner, dtype=dtype), torch.randn(tokens, outer, dtype=dtype)
@@ -250,20 +367,50 @@ def test_products_are_those_of_a_linear_layer(shape: tuple[int, int, int], dtype
     assert torch.allclose(weight_gradient(gradient, states), gradient.t() @ states, **tolerance)
 
 
-@pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available(),
-    reason="no AVX-512 or no oneDNN here",
-)
+@pytest.mark.parametrize("shape", [(5, 7, 3), (64, 32, 48), (33, 1, 9)])
+def test_products_in_bfloat16_are_those_of_the_rounded_operands(shape: tuple[int, int, int]) -> None:
+    tokens, inner, outer = shape
+    states, gradient, weight = torch.randn(tokens, inner), torch.randn(tokens, outer), torch.randn(outer, inner)
+    bias = torch.randn(outer)
+    x, g, w = (tensor.bfloat16() for tensor in (states, gradient, weight))
+    for found, expected in (
+        (linear(x, w), x.double() @ w.double().t()),
+        (linear(x, w, bias) - bias, x.double() @ w.double().t()),
+        (input_gradient(g, w), g.double() @ w.double()),
+        (weight_gradient(g, x), g.double().t() @ x.double()),
+    ):
+        assert found.dtype == torch.float32
+        assert torch.allclose(found.double(), expected, rtol=2**-8, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN here")
 def test_this_torch_still_has_the_operator() -> None:
     """If this fails, a new torch has renamed it: training is right all the same, but slower."""
-    assert has_onednn()
+    assert works()
+
+
+@pytest.mark.parametrize(
+    ("capability", "intel", "expected"), [("AVX512", False, True), ("AVX512", True, False), ("AVX2", False, False)]
+)
+def test_the_operator_is_used_where_it_is_faster(
+    capability: str, intel: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products = connection.encoder.packed.products
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(products, "is_intel", lambda: intel)
+    monkeypatch.setattr(products, "is_faster", products.is_faster.__wrapped__)
+    assert has_onednn() is (expected and works())
+    monkeypatch.setattr(products, "works", lambda: False)
+    assert not has_onednn()
 
 
 def test_without_the_operator_torchs_own_products_are_taken(bert_factory: Bert, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, (batch, _) = make_encoder(bert_factory()).float(), make_batch()
-    with_it = gradients(encoder, batch)
-    monkeypatch.setattr(connection.encoder.packed.products, "has_onednn", lambda: False)
-    assert_same(with_it, gradients(encoder, batch), atol=1e-3)
+    encoder, (batch, _), found = make_encoder(bert_factory()).float(), make_batch(), []
+    for has in (True, False):
+        for module in (connection.encoder.packed.products, connection.encoder.packed.forward):
+            monkeypatch.setattr(module, "has_onednn", lambda has=has: has and works())
+        found.append(gradients(encoder, batch))
+    assert_same(*found, atol=1e-3)
 
 
 # -------------------------------------------------------------------------------------------------------------- trained rows

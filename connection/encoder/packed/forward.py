@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from connection.encoder.packed.attention_plan import AttentionPlan
 from connection.encoder.packed.dropout import Mask, draw_masks
 from connection.encoder.packed.layer import LayerMasks, PackedLayer
-from connection.encoder.packed.products import filled_up, has_onednn
+from connection.encoder.packed.products import filled_up, has_onednn, operand_type
 
 if TYPE_CHECKING:
     from transformers import BertModel, PretrainedConfig
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def runs_by_hand(family: Bert, model: BertModel) -> bool:
-    """Whether the layers written by hand apply: BERT's layers on the CPU, without autocast, with exact gelu, unmodified."""
-    on_cpu = model.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    """Whether the layers written by hand apply: BERT's layers on the CPU, with exact gelu, unmodified; in bfloat16 too."""
+    on_cpu = model.device.type == "cpu" and operand_type(model.dtype) in (model.dtype, torch.bfloat16)
     return on_cpu and family.activation(model.config) == "gelu" and is_plain(family, model)
 
 
@@ -49,18 +49,27 @@ def _is_plain(modules: LayerModules) -> bool:
 
 
 def row_count(tokens: int) -> int:
-    """The number of rows computed for a packed row of `tokens`: rounded up if products run by oneDNN."""
-    return filled_up(tokens) if has_onednn() else tokens
+    """The number of rows computed for a packed row of `tokens`: rounded up if products run by oneDNN, as in bfloat16."""
+    return filled_up(tokens) if has_onednn() or operand_type(torch.float32) == torch.bfloat16 else tokens
 
 
 def packed_states(family: Bert, model: BertModel, embedded: Tensor, groups: list[tuple[int, int]]) -> Tensor:
     """The token states of the last layer (T, H), equal to those of the model itself; with dropout if it is in training mode.
 
     embedded: (T, E), the sums of embeddings from the family's `embed`. groups: (length, count) of each run of equally long
-    sentences, in packed order.
+    sentences, in packed order. Under autocast, the operands of products have its type.
     """
+    dtype, rows = operand_type(model.dtype), row_count(len(embedded))
+    with torch.autocast("cpu", enabled=False):
+        return states_in(dtype, family, model, embedded, groups, rows)
+
+
+def states_in(
+    dtype: torch.dtype, family: Bert, model: BertModel, embedded: Tensor, groups: list[tuple[int, int]], filled: int
+) -> Tensor:
+    """The same with operands of this type, for `filled` rows, of which the first T are tokens."""
     config, tokens = model.config, len(embedded)
-    heads, filled = config.num_attention_heads, row_count(tokens)
+    heads = config.num_attention_heads
     plan = AttentionPlan(groups, heads, config.hidden_size // heads, filled, model.dtype)
     layers = family.layers(model)
     masks = _masks(family, config, plan, (filled, embedded.shape[1])) if model.training else (None, [None] * len(layers))
@@ -70,7 +79,7 @@ def packed_states(family: Bert, model: BertModel, embedded: Tensor, groups: list
     states = family.project(model, states)  # (filled, H)
     bias = family.position_bias(model, plan.longest)
     for modules, mask in zip(layers, masks[1], strict=True):
-        states = PackedLayer.apply(states, plan, mask, modules.output_norm.eps, bias, *_weights(modules))
+        states = PackedLayer.apply(states, plan, mask, modules.output_norm.eps, dtype, bias, *_weights(modules))
     return states[:tokens]
 
 

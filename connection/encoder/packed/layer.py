@@ -1,8 +1,9 @@
 """One layer of BERT over packed sentences, with forward and backward passes written by hand, for the CPU.
 
 The mathematics is that of transformers' BertLayer. It is faster because it computes no padding, uses few and large
-operations with the products of `products.py`, and saves only what the backward pass needs. Outputs and gradients are
-compared with BertModel in tests/encoder/test_packed_layer.py.
+operations with the products of `products.py`, and saves only what the backward pass needs. In bfloat16 the operands of the
+six linear layers are cast, each once; everything else stays in float32. Outputs and gradients are compared with BertModel in
+tests/encoder/test_packed_layer.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from connection.encoder.packed.attention_plan import AttentionPlan
 from connection.encoder.packed.dropout import Mask
-from connection.encoder.packed.products import input_gradient, linear, weight_gradient
+from connection.encoder.packed.products import cast_weight, input_gradient, linear, weight_gradient
 
 _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
@@ -37,6 +38,7 @@ class LayerMasks:
 class PackedLayer(torch.autograd.Function):
     """states (T, H) → states (T, H) of one layer.
 
+    dtype: the type of the operands of products; that of the states, or bfloat16.
     position_bias: (heads, L, L), added to the attention scores; L is at least the longest group's length. None for nothing.
     weights: weight and bias of query, key, value, attention's dense and LayerNorm, the intermediate dense, the output's dense
     and LayerNorm, in this order.
@@ -49,58 +51,72 @@ class PackedLayer(torch.autograd.Function):
         plan: AttentionPlan,
         masks: LayerMasks | None,
         eps: float,
+        dtype: torch.dtype,
         position_bias: Tensor | None,
         *weights: Tensor,
     ) -> Tensor:
         wq, bq, wk, bk, wv, bv, wo, bo, g1, b1, wi, bi, wf, bf, g2, b2 = weights
-        size = (states.shape[1],)
-        query, key, value = (plan.gather(linear(states, w, b)) for w, b in ((wq, bq), (wk, bk), (wv, bv)))  # (P · heads, d)
+        wq, wk, wv, wo, wi, wf = (cast_weight(w, dtype) for w in (wq, wk, wv, wo, wi, wf))
+        size, entered = (states.shape[1],), states.to(dtype)
+        query, key, value = (plan.gather(linear(entered, w, b)) for w, b in ((wq, bq), (wk, bk), (wv, bv)))  # (P · heads, d)
         if plan.is_trained or masks:
             attended, probabilities = _attend(plan, query, key, value, masks, position_bias)
         else:
             attended, probabilities = _attend_only(plan, query, key, value, position_bias)
-        attended = plan.scatter(attended)  # (T, H)
+        attended = plan.scatter(attended).to(dtype)  # (T, H)
         first = _add(states, linear(attended, wo, bo), masks.attended if masks else None)
         middle, mean1, scale1 = torch.native_layer_norm(first, size, g1, b1, eps)
-        inner = linear(middle, wi, bi)  # (T, I)
-        active = F.gelu(inner)
+        halfway = middle.to(dtype)
+        inner = linear(halfway, wi, bi)  # (T, I)
+        active = F.gelu(inner).to(dtype)
         second = _add(middle, linear(active, wf, bf), masks.output if masks else None)
         result, mean2, scale2 = torch.native_layer_norm(second, size, g2, b2, eps)
         ctx.plan, ctx.masks = plan, masks
         ctx.bias_shape = None if position_bias is None else position_bias.shape
         ctx.save_for_backward(
-            states, query, key, value, attended, first, mean1, scale1, middle, inner, active, second, mean2, scale2,
-            *weights, *probabilities,
+            entered, query, key, value, attended, first, mean1, scale1, halfway, inner, active, second, mean2, scale2,
+            wq, wk, wv, wo, g1, b1, wi, wf, g2, b2, *probabilities,
         )  # fmt: skip
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        states, query, key, value, attended, first, mean1, scale1, middle, inner, active, second, mean2, scale2, *rest = (
-            ctx.saved_tensors
-        )
-        (wq, _, wk, _, wv, _, wo, _, g1, b1, wi, _, wf, _, g2, b2), probabilities = rest[:16], rest[16:]
-        plan, masks, size = ctx.plan, ctx.masks, (states.shape[1],)
+        with torch.autocast("cpu", enabled=False):
+            return _gradients(ctx, gradient)
 
-        d_second, d_g2, d_b2 = _layer_norm_backward(gradient, second, size, mean2, scale2, g2, b2, [True] * 3)
-        d_dense = d_second if masks is None else d_second * masks.output.factors()
-        d_wf, d_bf = weight_gradient(d_dense, active), d_dense.sum(0)
-        d_inner = torch.ops.aten.gelu_backward(input_gradient(d_dense, wf), inner)
-        d_wi, d_bi = weight_gradient(d_inner, middle), d_inner.sum(0)
-        d_middle = input_gradient(d_inner, wi).add_(d_second)
 
-        d_first, d_g1, d_b1 = _layer_norm_backward(d_middle, first, size, mean1, scale1, g1, b1, [True] * 3)
-        d_dense = d_first if masks is None or masks.attended is None else d_first * masks.attended.factors()
-        d_wo, d_bo = weight_gradient(d_dense, attended), d_dense.sum(0)
-        d_attended = plan.gather(input_gradient(d_dense, wo)).index_fill_(0, plan.padding, 0)
-        d_bias = None if ctx.bias_shape is None else query.new_zeros(ctx.bias_shape)
-        d_gathered = _attend_backward(plan, query, key, value, probabilities, masks, d_attended, d_bias)
-        parts = [plan.scatter(part) for part in d_gathered]
-        d_states = d_first
-        for d_part, w in zip(parts, (wq, wk, wv), strict=True):
-            d_states = input_gradient(d_part, w).add_(d_states)
-        d_projections = [x for d_part in parts for x in (weight_gradient(d_part, states), d_part.sum(0))]
-        return d_states, None, None, None, d_bias, *d_projections, d_wo, d_bo, d_g1, d_b1, d_wi, d_bi, d_wf, d_bf, d_g2, d_b2
+def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients of the arguments of a layer. gradient: that of its result, (T, H)."""
+    entered, query, key, value, attended, first, mean1, scale1, halfway, inner, active, second, mean2, scale2, *rest = (
+        ctx.saved_tensors
+    )
+    (wq, wk, wv, wo, g1, b1, wi, wf, g2, b2), probabilities = rest[:10], rest[10:]
+    plan, masks, size, dtype = ctx.plan, ctx.masks, (entered.shape[1],), entered.dtype
+
+    d_second, d_g2, d_b2 = _layer_norm_backward(gradient, second, size, mean2, scale2, g2, b2, [True] * 3)
+    d_dense = d_second if masks is None else d_second * masks.output.factors()
+    d_bf, d_dense = d_dense.sum(0), d_dense.to(dtype)
+    d_wf = weight_gradient(d_dense, active)
+    d_inner = torch.ops.aten.gelu_backward(input_gradient(d_dense, wf), inner)
+    d_bi, d_inner = d_inner.sum(0), d_inner.to(dtype)
+    d_wi = weight_gradient(d_inner, halfway)
+    d_middle = input_gradient(d_inner, wi).add_(d_second)
+
+    d_first, d_g1, d_b1 = _layer_norm_backward(d_middle, first, size, mean1, scale1, g1, b1, [True] * 3)
+    d_dense = d_first if masks is None or masks.attended is None else d_first * masks.attended.factors()
+    d_bo, d_dense = d_dense.sum(0), d_dense.to(dtype)
+    d_wo = weight_gradient(d_dense, attended)
+    d_attended = plan.gather(input_gradient(d_dense, wo)).index_fill_(0, plan.padding, 0)
+    d_bias = None if ctx.bias_shape is None else query.new_zeros(ctx.bias_shape)
+    d_gathered = _attend_backward(plan, query, key, value, probabilities, masks, d_attended, d_bias)
+    d_states, d_projections = d_first, []
+    for gathered, w in zip(d_gathered, (wq, wk, wv), strict=True):
+        d_part = plan.scatter(gathered)
+        d_b, d_part = d_part.sum(0), d_part.to(dtype)
+        d_projections += [weight_gradient(d_part, entered), d_b]
+        d_states = input_gradient(d_part, w).add_(d_states)
+    own = (d_wo, d_bo, d_g1, d_b1, d_wi, d_bi, d_wf, d_bf, d_g2, d_b2)
+    return d_states, None, None, None, None, d_bias, *d_projections, *own
 
 
 def _add(states: Tensor, dense: Tensor, mask: Mask | None) -> Tensor:
