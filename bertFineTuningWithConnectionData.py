@@ -7,7 +7,6 @@ Each constant is also a flag for one run, for instance:  --train-file pairs.csv 
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import time
 from functools import partial
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from connection.disk.files import Digests
     from connection.encoder.folder import EncoderFolder
     from connection.reading.splits import Splits
     from connection.script.interruption import Stop
@@ -205,27 +205,33 @@ def main(arguments: list[str] | None = None) -> int:
     refuse_ranks()
     prepare_environment(settings.THREADS)
     from connection.disk.claim import claimed
+    from connection.disk.files import Digests
     from connection.encoder.folder import inspect_encoder
-    from connection.reading.layout import Layout
-    from connection.reading.splits import read_splits
-    from connection.run.start import adopt_unfinished
+    from connection.run.start import adopt_unfinished, is_done
     from connection.run.tensorboard_events import check_tensorboard
-    from connection.script.interruption import stoppable
-    from connection.training.checks import refuse_long_dimensions, refuse_unfit_loss
-    from connection.training.losses import USUAL
 
     # All errors in constants and files are found here, before weights are loaded or a file is written.
     if settings.TENSORBOARD:
         check_tensorboard()
     adopt_unfinished(settings, TRAINING_DEFAULTS)
     folder = inspect_encoder(settings.ENCODER, settings.POOLING, (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT))
+    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE", "POSITIVES_FILE")}
+    digests = Digests(
+        {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
+    )
+    if is_done(settings, digests):
+        with claimed(settings.OUTPUT):
+            leave_finished(settings)
+        return 0
+
+    from connection.reading.layout import Layout
+    from connection.reading.splits import read_splits
+    from connection.script.interruption import stoppable
+    from connection.training.checks import refuse_long_dimensions, refuse_unfit_loss
+    from connection.training.losses import USUAL
+
     splits = read_splits(
-        {
-            "train": settings.TRAIN_FILE,
-            "dev": settings.DEV_FILE,
-            "test": settings.TEST_FILE,
-            "positives": settings.POSITIVES_FILE,
-        },
+        {name.removesuffix("_FILE").lower(): path for name, path in data_files.items()},
         Layout.of(settings),
         overlap=settings.OVERLAP,
         dev_share=settings.DEV_SHARE,
@@ -235,14 +241,14 @@ def main(arguments: list[str] | None = None) -> int:
     refuse_unfit_loss(loss, splits, settings)
     refuse_long_dimensions(settings.DIMENSIONS, folder)
     with stoppable() as stop, claimed(settings.OUTPUT):
-        start(settings, folder, splits, loss, stop)
+        start(settings, folder, splits, loss, digests, stop)
     return 0
 
 
-def start(settings: Settings, folder: EncoderFolder, splits: Splits, loss: str, stop: Stop) -> None:
+def start(settings: Settings, folder: EncoderFolder, splits: Splits, loss: str, digests: Digests, stop: Stop) -> None:
     """Begin or resume the run in OUTPUT, or do nothing if it is complete. Raises UserMistake if OUTPUT cannot be used.
 
-    loss: LOSS, or the usual one of these pairs.
+    loss: LOSS, or the usual one of these pairs. digests: of the input files.
     """
     from connection.disk.files import check_space, set_aside
     from connection.encoder.device import memory_errors_named, prepare_device
@@ -254,13 +260,11 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, loss: str, 
     from connection.training.job import Job
     from connection.training.objective import Objective
 
-    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE", "POSITIVES_FILE")}
-    files = {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
     prompts = dict(zip(("SENTENCE1_PROMPT", "SENTENCE2_PROMPT"), folder.pair_prompts, strict=True))
     own = {"POOLING": folder.own_pooling, "MAX_TOKENS": folder.own_max_tokens, "LOSS": loss}
     effective = {**own, **prompts, **splits.detected}
-    description = describe_run(settings.as_json(), effective, TRAINING_DEFAULTS, files)
-    decision = decide(settings.OUTPUT, description, files, start_over=settings.START_OVER)
+    description = describe_run(settings.as_json(), effective, TRAINING_DEFAULTS, digests.result())
+    decision = decide(settings.OUTPUT, description, digests.files, start_over=settings.START_OVER)
     if decision is Decision.DONE:
         leave_finished(settings)
         return
@@ -295,12 +299,13 @@ def start(settings: Settings, folder: EncoderFolder, splits: Splits, loss: str, 
 
 def leave_finished(settings: Settings) -> None:
     """Say that OUTPUT holds this run, complete, and finish what a kill may have cut short after summary.json."""
-    from connection.run.report import REPORT, write_report
-    from connection.run.start import tidy_finished
+    from connection.run.start import REPORT, tidy_finished
 
     print(f"This run is complete and nothing has changed since: {settings.OUTPUT}")
     tidy_finished(settings)
     if not (settings.OUTPUT / REPORT).exists():
+        from connection.run.report import write_report
+
         write_report(settings.OUTPUT)
 
 
@@ -355,22 +360,20 @@ def run_job(job: Job) -> None:
     from connection.run.summary import result_text, speed_text, summarise
     from connection.training.checks import refuse_broken_encoder
     from connection.training.evaluation import evaluate
-    from connection.training.forecast import print_forecast
-    from connection.training.resume import read_before
+    from connection.training.resume import read_before, restore_initial
     from connection.training.schedule import Schedule
     from ConnectionBert import ConnectionBert
-    from ConnectionDataset import epoch_loader
 
     settings, schedule = job.settings, Schedule.of(job.settings, rows=len(job.train))
     lengths = settings.DIMENSIONS
     evaluated = partial(evaluate, objective=job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED, dimensions=lengths)
     before = read_before(job.run) or {name: evaluated(job.encoder, dataset) for name, dataset in job.held_out.items()}
     refuse_broken_encoder(job, before)
-    first_epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1, positives=job.positives)
-    print_forecast(job, schedule, first_epoch, partial(backward, job), before["dev"])
     with job.stop.deferred():
         training = train(job, schedule, before)
-    if training.best.step is None:
+    if training.best.step == 0 < training.step:
+        restore_initial(job, partial(ConnectionBert.load, quiet=True))
+    if not training.best.step:  # no evaluation was better than the one before training, or all were undefined
         job.run.keep_best(job.save)
     best = ConnectionBert.load(job.run.best, quiet=True).to(job.encoder.device)
     job.load_best_loss()
@@ -382,7 +385,8 @@ def run_job(job: Job) -> None:
 
 
 def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Training:
-    """The training loop; resumes from the newest checkpoint. Afterwards best/ has the best weights, the encoder the last.
+    """The training loop; resumes from the newest checkpoint. Afterwards the encoder has the last weights, and best/ the best,
+    unless these are the initial ones.
 
     After a signal, it finishes the step, writes a checkpoint and raises Stopped.
     """
@@ -391,17 +395,20 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
     from connection.randomness import STEP, derive_seed
     from connection.training.checks import refuse_non_finite
     from connection.training.evaluation import evaluate
+    from connection.training.forecast import begin_forecast
     from connection.training.optimizer import make_optimizer, set_learning_rate
     from connection.training.record import begin_training, follow_epochs, obey_stop, record_evaluation, record_step
     from connection.training.replay import replayed
     from connection.training.resume import resume_training, save_training
-    from ConnectionDataset import remaining_batches
+    from ConnectionDataset import epoch_loader, remaining_batches
 
     settings, encoder, stop = job.settings, job.encoder, job.stop
     if not settings.WEIGHT_DECAY:
         encoder.train_rows_of(job.trained_ids)  # those of other tokens would never change
     optimizer = make_optimizer(encoder, settings.WEIGHT_DECAY, job.loss)
     training = resume_training(job, optimizer) or begin_training(job, before)
+    epoch = epoch_loader(job.train, settings.BATCH_SIZE, settings.SEED, epoch=1, positives=job.positives)
+    forecast = begin_forecast(job, schedule, epoch.step_tokens(), before["dev"])
     compute: Callable[[PackedPairs], Tensor] = partial(loss_and_gradients, job)
     if not settings.MEMORY_BATCH_SIZE:  # else a step draws the same random numbers twice, which no CUDA graph does
         compute = replayed(compute, job.trained, encoder)
@@ -421,7 +428,8 @@ def train(job: Job, schedule: Schedule, before: dict[str, Evaluation]) -> Traini
             refuse_non_finite(job, training.step + 1, batch, loss, norm)
             optimizer.step()
             optimizer.zero_grad()
-            record_step(job, training, batch, loss, norm, learning_rate)
+            seconds = record_step(job, training, batch, loss, norm, learning_rate)
+            forecast.count(training.step, batch.tokens, seconds)
 
             if schedule.evaluates_after(training.step):
                 dev = evaluate(encoder, job.held_out["dev"], job.loss, loss_rows=settings.BATCH_SIZE, seed=settings.SEED)
@@ -439,21 +447,22 @@ def loss_and_gradients(job: Job, batch: PackedPairs) -> Tensor:
     """The loss of a batch and the norm of its gradients, (2,); leaves the gradients in the weights, clipped."""
     import torch
 
+    from connection.training.optimizer import clip_gradients
+
     loss = backward(job, batch)
-    norm = torch.nn.utils.clip_grad_norm_(job.trained.values(), job.settings.MAX_GRADIENT_NORM or math.inf)
+    norm = clip_gradients(job.trained.values(), job.settings.MAX_GRADIENT_NORM)
     return torch.stack((loss.detach(), norm))
 
 
 def backward(job: Job, batch: PackedPairs) -> Tensor:
     """The loss of a batch, with all its sentences in one forward pass, or in parts; leaves the gradients in the weights."""
-    import torch
-
+    from connection.encoder.packed.products import products_in
     from connection.training.memory import backward_in_parts
 
     settings, encoder = job.settings, job.encoder
     batch = batch.to(encoder.device)
     count = -(-len(batch.rows) // settings.MEMORY_BATCH_SIZE) if settings.MEMORY_BATCH_SIZE else 1
-    with torch.autocast(encoder.device.type, torch.bfloat16, enabled=settings.PRECISION == "bfloat16"):
+    with products_in(settings.PRECISION, encoder.device):
         if count > 1:
             return backward_in_parts(encoder, batch, count, lambda embeddings: job.loss(batch.parts(embeddings)))
         embeddings = encoder(batch)  # (N, H)

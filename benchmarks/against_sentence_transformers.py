@@ -88,14 +88,9 @@ def train_ours(
     """
     import bertFineTuningWithConnectionData as script
     import connection.run.folder
-    import connection.training.forecast
-    from connection.training import evaluation, record, resume
+    from connection.training import checks, evaluation, record, resume
 
-    log, print_forecast, backward = (
-        connection.run.folder.Run.log,
-        connection.training.forecast.print_forecast,
-        script.backward,
-    )
+    log, refuse_broken_encoder, backward = connection.run.folder.Run.log, checks.refuse_broken_encoder, script.backward
 
     def log_and_stop(run: object, line: dict) -> None:
         log(run, line)
@@ -114,13 +109,12 @@ def train_ours(
         return call
 
     def note_begin(*arguments: object, **named: object) -> object:
-        if not clock.ends:  # the forecast's trial steps call this too; the last begin is that of the first step
-            clock.begin = time.time()
+        clock.begin = clock.begin or time.time()
         return backward(*arguments, **named)
 
     def note_ready(*arguments: object) -> None:
         clock.ready = time.time()
-        print_forecast(*arguments)
+        refuse_broken_encoder(*arguments)
 
     lines = (STSB / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "few.csv").write_text("".join(lines[:6]), encoding="utf-8")
@@ -130,7 +124,7 @@ def train_ours(
     with (
         contextlib.suppress(Enough),
         mock.patch.object(connection.run.folder.Run, "log", log_and_stop),
-        mock.patch.object(connection.training.forecast, "print_forecast", note_ready),
+        mock.patch.object(checks, "refuse_broken_encoder", note_ready),
         mock.patch.object(script, "backward", note_begin),
         mock.patch.object(evaluation, "evaluate", untimed(evaluation.evaluate)),
         mock.patch.object(record, "record_evaluation", untimed(record.record_evaluation)),

@@ -59,12 +59,12 @@ MUTATIONS = [
         "for group in optimizer.param_groups[:1]:",
         LOOP,
     ),
-    Mutation("never clipped", SCRIPT, "settings.MAX_GRADIENT_NORM or math.inf", "math.inf", LOOP),
+    Mutation("never clipped", SCRIPT, "job.settings.MAX_GRADIENT_NORM)", "0)", LOOP),
     Mutation(
         "clipped to 0 where it is off",
-        SCRIPT,
-        "settings.MAX_GRADIENT_NORM or math.inf",
-        "settings.MAX_GRADIENT_NORM",
+        "connection/training/optimizer.py",
+        "if 0 < limit < norm:",
+        "if limit < norm:",
         ("tests/training/test_loop.py",),
     ),
     Mutation("gradients pile up", SCRIPT, "            optimizer.zero_grad()\n", "", LOOP),
@@ -135,13 +135,19 @@ MUTATIONS = [
         "or training.over:",
         ("tests/test_faults.py::test_a_signal_finishes_the_step_saves_and_exits",),
     ),
-    Mutation("best/ holds the last weights", "connection/training/record.py", "    if better:\n", "    if True:\n", TRAINING),
+    Mutation(
+        "best/ holds the last weights",
+        "connection/training/record.py",
+        "    if better and training.step:\n",
+        "    if training.step:\n",
+        TRAINING,
+    ),
     # --- precision, threads, memory, figures
     Mutation(
         "PRECISION of scoring ignored",
         "connection/use/scoring.py",
-        'enabled=self.precision == "bfloat16"',
-        "enabled=False",
+        "products_in(self.precision, ",
+        'products_in("float32", ',
         SCORING,
     ),
     Mutation(
@@ -151,7 +157,7 @@ MUTATIONS = [
         "set()",
         SCORING,
     ),
-    Mutation("PRECISION of training ignored", SCRIPT, 'enabled=settings.PRECISION == "bfloat16"', "enabled=False", TRAINING),
+    Mutation("PRECISION of training ignored", SCRIPT, "products_in(settings.PRECISION, ", 'products_in("float32", ', TRAINING),
     Mutation(
         "THREADS ignored",
         "connection/encoder/device.py",

@@ -183,7 +183,9 @@ def test_a_step_in_parts_of_memory_ends_near_the_whole(tmp_path: Path, files: di
         output = runs.trained(script, without_dropout, files, tmp_path / f"run-{size}", **changes)
         weights.append(safetensors.torch.load_file(output / "best" / "model.safetensors"))
     for name, weight in weights[0].items():
-        np.testing.assert_allclose(weight, weights[1][name], atol=2e-5, err_msg=name)
+        # The gradient of the key's bias is 0 but for rounding, which AdamW makes as large as any other.
+        atol = 1e-4 if name.endswith("key.bias") else 2e-5
+        np.testing.assert_allclose(weight, weights[1][name], atol=atol, err_msg=name)
 
 
 @pytest.mark.slow

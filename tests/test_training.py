@@ -6,6 +6,9 @@ import csv
 import json
 import math
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,15 +20,21 @@ import torch
 from runs import without_clocks
 
 import bertFineTuningWithConnectionData as script
+import connection.encoder.device
+import connection.encoder.packed.products
 import connection.training.evaluation
 import connection.training.losses.cosine
+import connection.training.progress
+import connection.training.resume
 from connection import UserMistake
 from connection.reading.shape import Shape
 from connection.training.correlations import average_precision, spearman
+from connection.training.job import Job
 from connection.training.losses import fitting
 from connection.training.losses.cosine import cosine_loss
 from ConnectionBert import ConnectionBert
 
+ROOT = Path(script.__file__).resolve().parent
 Train = Callable[..., Path]
 
 
@@ -223,7 +232,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
         if not loss.requires_grad:  # an evaluation
             return loss
         steps.append(loss)
-        return loss * math.nan if len(steps) == 5 else loss  # the first two are tried to tell the time
+        return loss * math.nan if len(steps) == 3 else loss
 
     moved = []
     real_step = torch.optim.AdamW.step
@@ -256,20 +265,23 @@ def test_too_little_memory_is_one_sentence(train: Train, monkeypatch: pytest.Mon
         train()
 
 
-def test_bfloat16_is_refused_where_it_is_slower_and_trains_where_not(
-    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_bfloat16_trains_where_the_cpu_has_it_and_says_where_float32_is_faster_or_is_used(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import connection.encoder.device
-
-    seconds = {torch.float32: 1.0, torch.bfloat16: 3.0}
-    monkeypatch.setattr(connection.encoder.device, "_product_seconds", lambda device, dtype: seconds[dtype])
-    with pytest.raises(UserMistake, match=r"in bfloat16 takes 3\.0 times as long as in float32"):
-        train(precision="bfloat16")
-    assert not (tmp_path / "run").exists()
-    seconds[torch.bfloat16] = 0.5
-    half = [x["loss"] for x in read_metrics(train("half", precision="bfloat16")) if "split" not in x]
+    device, products = connection.encoder.device, connection.encoder.packed.products
+    seconds, losses, said = {torch.float32: 1.0}, [], []
+    monkeypatch.setattr(device, "_product_seconds", lambda device, dtype: seconds[dtype])
+    for name, has, ratio in (("half", True, 0.5), ("slow", True, 3.0), ("without", False, 0.5)):
+        for module in (device, products):
+            monkeypatch.setattr(module, "has_bfloat16", lambda has=has: has)
+        seconds[torch.bfloat16] = ratio
+        losses.append([x["loss"] for x in read_metrics(train(name, precision="bfloat16")) if "split" not in x])
+        said.append([line for line in capsys.readouterr().out.splitlines() if line.startswith("PRECISION is")])
     full = [x["loss"] for x in read_metrics(train("full")) if "split" not in x]
-    assert half != full and np.allclose(half, full, atol=0.05)
+    half, slow, without = losses
+    assert half == slow != full == without and np.allclose(half, full, atol=0.05)
+    assert not said[0] and len(said[1]) == len(said[2]) == 1
+    assert "in bfloat16 takes 3.0 times as long as in float32" in said[1][0] and "float32 is used" in said[2][0]
 
 
 @pytest.fixture
@@ -348,6 +360,50 @@ def test_a_run_of_each_loss_is_resumed_to_the_byte(
 ) -> None:
     changes = {"loss": loss, "learning_rate": 1e-3} | ({"dimensions": dimensions} if dimensions else {})
     runs.check_training(script, tiny_encoder, yes_no_files, tmp_path / "run", **changes)
+
+
+def test_a_finished_run_answers_before_anything_slow_is_imported_or_read(train: Train, tmp_path: Path) -> None:
+    output = train()
+    settings = json.loads((output / "settings.json").read_text(encoding="utf-8"))["constants"]
+    flags = [
+        f"--{name.lower().replace('_', '-')}={settings[name]}" for name in ("ENCODER", "TRAIN_FILE", "DEV_FILE", "TEST_FILE")
+    ]
+    flags += [f"--output={output}", *(f"--{name.replace('_', '-')}={value}" for name, value in runs.FINISHED.items())]
+    program = f"""
+import sys
+import bertFineTuningWithConnectionData as script
+script.main({flags!r})
+print(sorted({{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    first, second = ran.stdout.splitlines()
+    assert first.startswith("This run is complete and nothing has changed") and second == "[]"
+
+
+def test_where_no_evaluation_is_better_best_holds_the_initial_weights(
+    train: Train, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_spearman(monkeypatch, [0.9, 0.1, 0.2, 0.9])
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    real = connection.training.resume.restore_initial
+
+    def change_first(job: Job, load: Callable) -> None:
+        assert not (tmp_path / "run" / "best").exists()
+        with (encoder / "config.json").open("a", encoding="utf-8") as file:
+            file.write("\n")
+        real(job, load)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection.training.resume, "restore_initial", change_first)
+        with pytest.raises(UserMistake, match=r"ENCODER: the files in .*encoder have changed .* Put the old files back"):
+            train(encoder=encoder)
+    shutil.copyfile(tiny_encoder / "config.json", encoder / "config.json")
+    best = ConnectionBert.load(train(encoder=encoder) / "best").weights()
+    initial = ConnectionBert.load(tiny_encoder).weights()
+    assert read_summary(tmp_path / "run")["best_step"] == 0
+    assert all(torch.equal(weight, best[name]) for name, weight in initial.items())
 
 
 def test_the_second_start(train: Train, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from connection import UserMistake
@@ -19,6 +21,31 @@ def sha256(path: Path) -> str:
         return durable.digest_of(path).sha256
     except OSError as error:
         raise UserMistake(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+class Digests:
+    """The SHA-256 of files, computed in a thread while the program does other work. files: constant → label → path."""
+
+    def __init__(self, files: Mapping[str, Mapping[str, Path]]):
+        self.files = files
+        self._found: dict[str, dict[str, str]] = {}
+        self._mistake: UserMistake | None = None
+        self._thread = threading.Thread(target=self._compute, name="digests", daemon=True)  # the program may end before it
+        self._thread.start()
+
+    def _compute(self) -> None:
+        try:
+            for name, paths in self.files.items():
+                self._found[name] = {label: sha256(path) for label, path in paths.items()}
+        except UserMistake as mistake:
+            self._mistake = mistake
+
+    def result(self) -> dict[str, dict[str, str]]:
+        """Constant → label → SHA-256, as soon as all are known. Raises UserMistake if a file cannot be read."""
+        self._thread.join()
+        if self._mistake:
+            raise self._mistake
+        return self._found
 
 
 def check_writable(folder: Path) -> None:

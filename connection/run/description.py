@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connection.disk.files import sha256
 from connection.disk.json_file import parse_json
 from connection.script.settings import Settings
 
@@ -71,13 +70,12 @@ def describe_run(
     constants: Mapping[str, Any],
     effective: Mapping[str, Any],
     defaults: Mapping[str, Any],
-    files: Mapping[str, Mapping[str, Path]],
+    sums: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """The contents of settings.json.
 
     constants: as JSON values. effective: the values used for automatic constants. defaults: the constants as this version
-    ships them. files: for each constant that names files, a label and the path of each; none if the constant is "".
-    Raises UserMistake if a file cannot be read.
+    ships them. sums: for each constant that names files, a label and the SHA-256 of each; none if the constant is "".
     """
     packages = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
     versions = {package: importlib.metadata.version(package) for package in packages}
@@ -88,7 +86,7 @@ def describe_run(
         "effective": dict(effective),
         "defaults": dict(defaults),
         "versions": {"python": platform.python_version()} | versions,
-        "sha256": {name: {label: sha256(path) for label, path in paths.items()} for name, paths in files.items()},
+        "sha256": {name: dict(labelled) for name, labelled in sums.items()},
     }
 
 

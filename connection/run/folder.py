@@ -95,6 +95,11 @@ class Run:
                 raise
             durable.remove(old)
 
+    def forget_best(self) -> None:
+        """Delete best/."""
+        with writing(self.best):
+            durable.remove(self.best)
+
     def _tidy(self) -> None:
         """Restore best/ if a kill came between its two renames, and delete incomplete files and folders."""
         durable.remove(self.folder / "summary.json")  # an old one would mark this unfinished run as complete

@@ -9,8 +9,8 @@ from typing import Any
 from connection.disk import durable
 from connection.page.document import make_page
 from connection.run.report_data import report_data
+from connection.run.start import REPORT
 
-REPORT = "report.html"
 SCRIPTS = tuple(f"{name}.js" for name in "report result facts points matches scores ranks confusion charts lists table".split())
 
 

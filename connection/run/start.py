@@ -10,12 +10,15 @@ from typing import Any
 from connection import UserMistake
 from connection.disk.checkpoints import Checkpoints
 from connection.disk.durable import writing
-from connection.disk.files import TRIAL, check_writable
+from connection.disk.files import TRIAL, Digests, check_writable
 from connection.disk.json_file import parse_json
-from connection.run.description import differences, fingerprints, keep_recorded, read_description
+from connection.run.description import BY_CONTENT, HARMLESS, differences, fingerprints, keep_recorded, read_description
 from connection.script.settings import Settings
 
 LEFTOVERS = {".lock", TRIAL, ".settings.json.tmp"}  # left by a start that ended before settings.json was written
+
+
+REPORT = "report.html"  # the page that a run ends with
 
 
 class Decision(enum.Enum):
@@ -39,10 +42,25 @@ def adopt_unfinished(settings: Settings, defaults: Mapping[str, Any]) -> None:
         print(f"{name}: the unfinished run in OUTPUT keeps {value!r}, the default when it began (now {default!r}).")
 
 
+def is_done(settings: Settings, digests: Digests) -> bool:
+    """Whether OUTPUT holds this run, complete: the same constants, and the same bytes in every file.
+
+    A look before the data are read. It compares constants as they are written; `decide` compares what they came to.
+    """
+    before = read_description(settings.OUTPUT)
+    if settings.START_OVER or before is None or not is_complete(settings.OUTPUT, before):
+        return False
+    old, new = (
+        {name: value for name, value in constants.items() if name not in HARMLESS | BY_CONTENT}
+        for constants in (before["constants"], settings.as_json())
+    )
+    return old == new and before["sha256"] == digests.result()
+
+
 def decide(
     output: Path, description: Mapping[str, Any], files: Mapping[str, Mapping[str, Path]], *, start_over: bool
 ) -> Decision:
-    """Decide what a start does with OUTPUT; nothing in it is changed. files: the input files, as for `describe_run`.
+    """Decide what a start does with OUTPUT; nothing in it is changed. files: the input files, as for `Digests`.
 
     Raises UserMistake if the folder holds other files than a run of this project, or an unfinished run with other constants
     or input files, or if it would be renamed and holds an input file.

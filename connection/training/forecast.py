@@ -1,73 +1,59 @@
-"""Estimates how long a run will take, and prints it before the first step."""
+"""How long a run will take, from its own first steps, and the share of padding."""
 
 from __future__ import annotations
 
-import itertools
 import math
-import time
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
+from connection.encoder.packed.products import products_in
 from connection.text import format_time
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from connection.training.evaluation import Evaluation
     from connection.training.job import Job
     from connection.training.schedule import Schedule
-    from ConnectionBert import ConnectionBert
-    from ConnectionDataset import EpochLoader, PackedPairs
+
+# The fastest of so many steps, by tokens, is the estimate. The first ones set things up once; a card records its graphs.
+TIMED_STEPS, TIMED_STEPS_ON_CARD = 3, 32
 
 
-def print_forecast(
-    job: Job,
-    schedule: Schedule,
-    loader: EpochLoader,
-    backward: Callable[[PackedPairs], Tensor],
-    dev_before: Evaluation,
-) -> None:
-    """Print about how long the run will take, and its share of padding. loader: of the first epoch.
+class Forecast:
+    """Times the first steps of a start, and then prints how long the rest will take."""
 
-    backward: computes the loss and the gradients of a batch.
-    """
-    steps = schedule.steps - (job.run.checkpoints.newest or 0)
-    if not steps:
-        return
-    seconds = tried_seconds_per_token(job.encoder, loader, backward)
-    job.loss.zero_grad()
-    evaluations = steps * len(schedule.evaluated) // schedule.steps_per_epoch + 1
-    step_tokens = loader.step_tokens()
-    print(time_text(steps, seconds * step_tokens.mean(), evaluations, dev_before.seconds))
-    computed = job.encoder.rows_of(step_tokens) if job.settings.PRECISION == "float32" else step_tokens
-    print(padding_text(step_tokens, computed))
+    def __init__(self, schedule: Schedule, mean_tokens: float, evaluation_seconds: float, timed: int):
+        """mean_tokens: of a step. evaluation_seconds: of an evaluation of dev. timed: how many steps are timed."""
+        self.schedule, self.mean_tokens, self.evaluation_seconds = schedule, mean_tokens, evaluation_seconds
+        self.waiting = timed
+        self.least = math.inf  # seconds per token
+
+    def count(self, step: int, tokens: int, seconds: float) -> None:
+        """Note a step, the run's `step`-th; print the forecast after the last one that is timed."""
+        if not self.waiting:
+            return
+        self.waiting -= 1
+        self.least = min(self.least, seconds / tokens)
+        left = self.schedule.steps - step
+        if not self.waiting and left:
+            evaluations = left * len(self.schedule.evaluated) // self.schedule.steps_per_epoch + 1
+            tqdm.write(time_text(left, self.least * self.mean_tokens, evaluations, self.evaluation_seconds))
 
 
-def tried_seconds_per_token(
-    encoder: ConnectionBert, loader: Iterable[PackedPairs], backward: Callable[[PackedPairs], Tensor], tries: int = 2
-) -> float:
-    """Seconds per token of forward and backward, the lowest of `tries` training batches. Does not change the encoder."""
-    least = math.inf
-    encoder.train()
-    for batch in itertools.islice(loader, tries):  # the first one includes one-time setup
-        clock = time.perf_counter()
-        backward(batch)
-        gradient = next(weight.grad for weight in encoder.parameters() if weight.grad is not None)
-        float(gradient.sum())  # reading a number waits for the GPU
-        encoder.zero_grad()
-        least = min(least, (time.perf_counter() - clock) / batch.tokens)
-    encoder.eval()
-    return least
+def begin_forecast(job: Job, schedule: Schedule, step_tokens: np.ndarray, dev_before: Evaluation) -> Forecast:
+    """Print the share of padding; what times the first steps. step_tokens: the number of tokens of each step of an epoch."""
+    with products_in(job.settings.PRECISION, job.encoder.device):
+        print(padding_text(step_tokens, job.encoder.rows_of(step_tokens)))
+    timed = TIMED_STEPS if job.encoder.device.type == "cpu" else TIMED_STEPS_ON_CARD
+    return Forecast(schedule, float(step_tokens.mean()), dev_before.seconds, timed)
 
 
 def time_text(steps: int, step_seconds: float, evaluations: int, evaluation_seconds: float) -> str:
-    """The forecast as text, from the seconds of one step and of one evaluation."""
+    """The forecast as text, from the steps and evaluations that are left and the seconds of one."""
     total = steps * step_seconds + evaluations * evaluation_seconds
-    return (
-        f"This will take about {format_time(total)}: {steps:,} steps of {step_seconds:.2g} s, and {evaluations:,} evaluations."
-    )
+    each = f"{steps:,} steps of {step_seconds:.2g} s, and {evaluations:,} evaluations"
+    return f"The rest will take about {format_time(total)}: {each}."
 
 
 def padding_text(step_tokens: np.ndarray, step_rows: np.ndarray) -> str:

@@ -37,18 +37,23 @@ class Objective(nn.Module):
         """
         super().__init__()
         self.terms = parse(text)
-        self.own = nn.ModuleDict(
-            {
-                term.name: nn.ParameterDict(weights)
-                for term in self.terms
-                if (weights := term.entry.initial_weights(dimension, classes, seed))
-            }
-        )
+        self._sizes_and_seed = (dimension, classes, seed)
+        self.own = nn.ModuleDict({name: nn.ParameterDict(weights) for name, weights in self._initial()})
         self.functions: list[Callable[..., Tensor]] = [
             for_prefixes(self._loss_of(term), dimensions, dimension) for term in self.terms
         ]
         self.positives_weight = positives_weight
         self.of_positives = for_prefixes(LOSSES["in_batch"].load(), dimensions, dimension)
+
+    def _initial(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """The losses with weights of their own, and their initial values."""
+        for term in self.terms:
+            if weights := term.entry.initial_weights(*self._sizes_and_seed):
+                yield term.name, weights
+
+    def initial_weights(self) -> dict[str, Tensor]:
+        """What `weights` was before training."""
+        return {f"{name}.{key}": weight for name, weights in self._initial() for key, weight in weights.items()}
 
     def _loss_of(self, term: Term) -> Loss:
         """A loss with its parameters, as a function of embeddings and targets."""

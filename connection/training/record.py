@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def begin_training(job: Job, before: dict[str, Evaluation]) -> Training:
-    """A training before its first step. Records the evaluation of dev, so best/ begins with the initial weights."""
+    """A training before its first step. Records the evaluation of dev: the one to beat."""
     training = Training(before=before)
     record_evaluation(job, training, before["dev"])
     return training
@@ -53,8 +53,8 @@ def follow_epochs(
 
 def record_step(
     job: Job, training: Training, batch: PackedPairs, loss: float, gradient_norm: float, learning_rate: float
-) -> None:
-    """Count a step, with the seconds since the previous one, and log it."""
+) -> float:
+    """Count a step, with the seconds since the previous one, which are returned, and log it."""
     pairs, seconds = batch.pairs, training.lap()
     training.count_step(pairs, batch.tokens, loss, learning_rate, seconds)
     job.run.log(
@@ -67,15 +67,19 @@ def record_step(
             "pairs_per_second": pairs / seconds,
         }
     )
+    return seconds
 
 
 def record_evaluation(job: Job, training: Training, evaluation: Evaluation) -> None:
-    """Log and print an evaluation of dev; save the weights to best/ if they are the best so far."""
+    """Log and print an evaluation of dev; save the weights to best/ if they are the best so far.
+
+    Not the initial ones: they are in ENCODER, and a run seldom ends with them as its best.
+    """
     training.count_evaluation(evaluation)
     job.run.log({"step": training.step, "epoch": training.epoch, "split": "dev"} | evaluation.as_json())
     better = training.best.offer(training.step, evaluation.value)
     training.lap()
-    if better:
+    if better and training.step:
         job.run.keep_best(job.save)
         training.saving_seconds += training.lap()
     when = f"After step {training.step:,}" if training.step else "Before training"

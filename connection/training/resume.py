@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,10 @@ import torch
 
 from connection import UserMistake
 from connection.disk import durable
+from connection.disk.files import sha256
 from connection.disk.safetensors_file import safetensors_chunks
 from connection.encoder.device import describe_device
+from connection.encoder.folder import inspect_encoder
 from connection.encoder.packed.trained_rows import TrainedRows
 from connection.training.evaluation import Evaluation
 from connection.training.losses import LOSS_WEIGHTS
@@ -113,11 +115,12 @@ def resume_training(job: Job, optimizer: torch.optim.Optimizer) -> Training | No
         )
     training = _restored(state)
     training.before = read_before(run) or {}
-    if training.best.step is not None:
-        if training.best.step:
-            is_current = training.best.step == step
-            _load(job, folder, *(("model.safetensors", "") if is_current else ("best.safetensors", "best-")))
+    if training.best.step:
+        is_current = training.best.step == step
+        _load(job, folder, *(("model.safetensors", "") if is_current else ("best.safetensors", "best-")))
         run.keep_best(job.save)
+    else:  # what is there is of a later step than the checkpoint
+        run.forget_best()
     _load(job, folder, "model.safetensors", "")
     restore_optimizer(optimizer, job.trained, safetensors.torch.load_file(folder / "optimizer.safetensors"))
     print(f"Resuming after step {step:,}, from {folder}.")
@@ -126,6 +129,22 @@ def resume_training(job: Job, optimizer: torch.optim.Optimizer) -> Training | No
     if changes:
         print(f"Changed since then: {'; '.join(changes)}. The run continues; results may differ in the last digits.")
     return training
+
+
+def restore_initial(job: Job, load: Callable[[Path], ConnectionBert]) -> None:
+    """Give encoder and loss the weights that they had before training. load: `ConnectionBert.load`.
+
+    Raises UserMistake if ENCODER has changed since then.
+    """
+    path = job.settings.ENCODER
+    folder, begun = inspect_encoder(path), job.run.description["sha256"]["ENCODER"]
+    if sorted(map(sha256, folder.files.values())) != sorted(begun.values()):
+        raise UserMistake(
+            f"ENCODER: the files in {path} have changed since this run began, and no evaluation was better than the one before "
+            "training, so best/ needs them. Put the old files back and run the same command; it has nothing to train any more."
+        )
+    job.encoder.load_weights(load(path).weights())
+    job.loss.load_weights(job.loss.initial_weights())
 
 
 def _load(job: Job, folder: Path, weights: str, prefix: str) -> None:

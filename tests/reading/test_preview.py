@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
+import pytest
 
 from connection.encoder.packed.products import has_onednn
 from connection.encoder.preview import TokenCounts
 from connection.reading.preview import first_rows, score_histogram
-from connection.training.forecast import padding_text, time_text, tried_seconds_per_token
+from connection.training.forecast import Forecast, padding_text, time_text
+from connection.training.schedule import Schedule
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import ConnectionDataset, epoch_loader
 
@@ -57,27 +58,22 @@ def test_korean_for_an_english_encoder_is_warned_of(minilm: Path) -> None:
     assert "Warning: a word takes 7.8 tokens: this encoder" in counts.text()
 
 
-def test_trying_a_step_changes_nothing(tiny_encoder: Path, sentence_factory: Callable) -> None:
-    encoder = ConnectionBert.load(tiny_encoder)
-    sentences = sentence_factory(16)
-    dataset = ConnectionDataset(sentences[:8], sentences[8:], [0.5] * 8, encoder.tokenize)
-    before = {name: weight.clone() for name, weight in encoder.named_parameters()}
-    loader = epoch_loader(dataset, 4, seed=1, epoch=1)
-    seconds = tried_seconds_per_token(encoder, loader, lambda batch: encoder(batch).square().mean().backward())
-    assert 0 < seconds < 1 and not encoder.training
-    assert all(torch.equal(weight, before[name]) and weight.grad is None for name, weight in encoder.named_parameters())
-
-
-def test_a_step_can_be_tried_with_frozen_embeddings(tiny_encoder: Path, sentence_factory: Callable) -> None:
-    encoder, sentences = ConnectionBert.load(tiny_encoder), sentence_factory(8)
-    encoder.bert.embeddings.requires_grad_(False)
-    dataset = ConnectionDataset(sentences[:4], sentences[4:], [0.5] * 4, encoder.tokenize)
-    loader = epoch_loader(dataset, 4, seed=1, epoch=1)
-    assert 0 < tried_seconds_per_token(encoder, loader, lambda batch: encoder(batch).square().mean().backward()) < 1
+def test_the_forecast_is_that_of_the_fastest_of_the_first_steps_and_comes_once(capsys: pytest.CaptureFixture[str]) -> None:
+    schedule = Schedule(2, 100, 1.0, 0.0, evaluated=frozenset({50, 100}), saved=frozenset())
+    forecast = Forecast(schedule, mean_tokens=200.0, evaluation_seconds=10.0, timed=3)
+    said = {}
+    for step, tokens, seconds in ((41, 100, 9.0), (42, 100, 0.5), (43, 400, 1.0), (44, 1, 1e-9), (45, 1, 1e-9)):
+        forecast.count(step, tokens, seconds)
+        said[step] = capsys.readouterr().out
+    assert said == dict.fromkeys(said, "") | {43: time_text(157, 0.5, 4, 10.0) + "\n"}
+    forecast = Forecast(schedule, 200.0, 10.0, 3)
+    for step in (198, 199, 200):
+        forecast.count(step, 100, 1.0)
+    assert not capsys.readouterr().out  # nothing is left
 
 
 def test_the_time_is_that_of_steps_and_evaluations() -> None:
-    assert time_text(1000, 0.5, 5, 20.0).startswith("This will take about 0:10:00: 1,000 steps of 0.5 s, and 5 evaluations")
+    assert time_text(1000, 0.5, 5, 20.0).startswith("The rest will take about 0:10:00: 1,000 steps of 0.5 s, and 5 evaluations")
 
 
 def test_the_share_of_padding_is_that_of_the_rows_that_are_computed(tiny_encoder: Path, sentence_factory: Callable) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import math
 import shutil
@@ -19,7 +20,7 @@ import connection.run.folder
 from connection import UserMistake
 from connection.disk.checkpoints import Checkpoints
 from connection.disk.claim import claimed
-from connection.disk.files import check_space, set_aside
+from connection.disk.files import Digests, check_space, set_aside, sha256
 from connection.reading.formats.text.csv_output import Style
 from connection.run.description import describe_run, differences, fingerprints
 from connection.run.folder import Run
@@ -38,7 +39,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def describe(data: Path, **changes: object) -> dict:
-    return describe_run(CONSTANTS | changes, {}, {}, {"TRAIN_FILE": {data.name: data}, "TEST_FILE": {}})
+    return describe_run(CONSTANTS | changes, {}, {}, {"TRAIN_FILE": {data.name: sha256(data)}, "TEST_FILE": {}})
 
 
 def open_run(output: Path, description: dict) -> Run:
@@ -265,3 +266,14 @@ def test_best_is_swapped_whole(tmp_path: Path, data: Path) -> None:
     assert (run.best / "model").read_text(encoding="utf-8") == "second"
     run.close()
     assert sorted(path.name for path in run.folder.iterdir()) == ["best", "metrics.jsonl", "settings.json"]
+
+
+def test_files_are_hashed_beside_other_work_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    files = {"ENCODER": {name: tmp_path / name for name in "ab"}, "TEST_FILE": {}}
+    found = Digests(files).result()
+    assert found == {"ENCODER": {name: hashlib.sha256(name.encode()).hexdigest() for name in "ab"}, "TEST_FILE": {}}
+    digests = Digests(files | {"TRAIN_FILE": {"c": tmp_path / "c"}})
+    with pytest.raises(UserMistake, match=r"c cannot be read: No such file"):
+        digests.result()

@@ -297,7 +297,7 @@ def test_a_loss_that_is_not_finite_loses_nothing(
     def poisoned(embeddings: Sequence[torch.Tensor], scores: torch.Tensor) -> torch.Tensor:
         loss = cosine_loss(embeddings, scores)
         losses.append(loss.requires_grad)
-        return loss * math.nan if loss.requires_grad and sum(losses) == 2 + 11 else loss  # two are tried to tell the time
+        return loss * math.nan if loss.requires_grad and sum(losses) == 11 else loss
 
     with monkeypatch.context() as patch:
         patch.setattr(connection.training.losses.cosine, "cosine_loss", poisoned)
