@@ -3,8 +3,13 @@
     python -m pip install -r benchmarks/requirements.txt
     python benchmarks/against_sentence_transformers.py
     python benchmarks/against_sentence_transformers.py --only training encode --alternations 3
+    python benchmarks/against_sentence_transformers.py --only training --busy
+    python benchmarks/against_sentence_transformers.py --only training --avx2
 
-Each row alternates between the two (ours, theirs, ours, theirs …) and gives the medians and the median of the ratios.
+Each row alternates between the two (ours, theirs, ours, theirs …) and gives the medians and the median of the ratios. Theirs
+runs in float32, in float32 with torch.set_float32_matmul_precision("medium"), and in bfloat16 (bf16=True in training); the
+ratio is that to its fastest setting of the same precision. bfloat16 is left out where the processor has no instructions for it.
+--busy: beside another process that keeps one core busy, both sides as they come. --avx2: as on a processor without AVX-512.
 Each training runs in its own process: ours is the training script itself, theirs SentenceTransformerTrainer with
 CosineSimilarityLoss; the first steps are not counted. bert-base, klue/roberta-base and multilingual-e5-small have their shapes
 but random weights, and the tokens of all-MiniLM-L6-v2.
@@ -34,6 +39,8 @@ sys.path.insert(0, str(ROOT))
 MINILM = ROOT / "transformers" / "bert" / "all-MiniLM-L6-v2"
 STSB = Path(os.environ.get("STSB") or ROOT / "data" / "stsb")
 UNCOUNTED_STEPS = 4
+THEIR_SETTINGS = {"float32": ("float32", "medium"), "bfloat16": ("bfloat16",)}  # by the precision that they are compared in
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 ROWS = ("start", "training", "bert-base", "roberta-base", "e5-small", "encode", "evaluation")
 
 
@@ -144,9 +151,11 @@ def train_theirs(
 ) -> None:
     """Run SentenceTransformerTrainer with the same recipe. Evaluates, saves and logs nothing.
 
+    precision: float32, medium, tf32 or bfloat16.
     columns: other data than the STS benchmark's scored pairs. make_loss: model → loss, else CosineSimilarityLoss.
     """
     import pandas as pd
+    import torch
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
@@ -162,6 +171,8 @@ def train_theirs(
     if columns is None:
         train = pd.read_csv(STSB / "train.csv", keep_default_na=False)
         columns = {name: train[name].tolist() for name in ("sentence1", "sentence2")} | {"score": (train["score"] / 5).tolist()}
+    if precision == "medium":
+        torch.set_float32_matmul_precision("medium")
     model = SentenceTransformer(str(encoder), device=device, local_files_only=True)
     model.max_seq_length = 128
     arguments = SentenceTransformerTrainingArguments(
@@ -189,63 +200,115 @@ def train_theirs(
         trainer.train()
 
 
-def work(system: str, encoder: Path, batch_size: int, steps: int, started: float) -> dict[str, float]:
+def work(system: str, precision: str, encoder: Path, batch_size: int, steps: int, started: float) -> dict[str, float]:
     """Measure one training in this process: pairs a second, seconds from `started` to the first step, peak memory."""
-    from connection.encoder.device import peak_memory_bytes
-
     clock = StepClock(steps, batch_size)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        (train_ours if system == "ours" else train_theirs)(encoder, clock, Path(folder))
-    import torch
-
+        (train_ours if system == "ours" else train_theirs)(encoder, clock, Path(folder), precision=precision)
     return {
         "pairs_per_second": clock.pairs_per_second(),
         "seconds_to_ready": (clock.ready or clock.begin) - started,
         "seconds_to_first_step": clock.begin - started,
-        "peak_memory_bytes": peak_memory_bytes(torch.device("cpu")),
+        "peak_memory_bytes": peak_of_this_process(),
     }
 
 
-def in_a_process(system: str, encoder: Path, batch_size: int, steps: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--work", system, str(encoder), str(batch_size), str(steps), str(time.time())]
-    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+def peak_of_this_process() -> int:
+    """Bytes. Not by getrusage, which counts what the parent held when this process was started."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return next(1024 * int(line.split()[1]) for line in status.read_text(encoding="ascii").splitlines() if "VmHWM" in line)
+    import torch
+
+    from connection.encoder.device import peak_memory_bytes
+
+    return peak_memory_bytes(torch.device("cpu")) or 0
+
+
+def in_a_process(system: str, precision: str, encoder: Path, batch_size: int, steps: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--work", system, precision, str(encoder), str(batch_size), str(steps)]
+    result = subprocess.run([*command, str(time.time())], capture_output=True, text=True, encoding="utf-8", check=False)
     if result.returncode:
         sys.exit(result.stderr)
     return json.loads(result.stdout.splitlines()[-1])
 
 
+@contextlib.contextmanager
+def busy(core_is_busy: bool) -> Iterator[None]:
+    """A process that computes without pause, while the `with` lasts."""
+    if not core_is_busy:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 # ------------------------------------------------------------------------------------------------------------- comparisons
 
 
-def alternate(ours: Callable[[], float], theirs: Callable[[], float], times: int) -> list[tuple[float, float]]:
-    return [(ours(), theirs()) for _ in range(times)]
+def processor() -> str:
+    """The processor's name, and what matters of its instructions."""
+    import torch
+
+    from connection.encoder.packed.processor import PROCESSOR_FACTS
+
+    facts = PROCESSOR_FACTS.read_text(encoding="utf-8") if PROCESSOR_FACTS.is_file() else ""
+    model = next((line.split(":", 1)[1].strip() for line in facts.splitlines() if line.startswith("model name")), "a processor")
+    words = set(facts.split())
+    has = [name for name in ("avx512_bf16", "avx512_vnni", "amx_bf16") if name in words]
+    return f"{model}, {torch.backends.cpu.get_cpu_capability()}, {', '.join(has) or 'none of its extensions'}"
 
 
-def row(name: str, unit: str, pairs: list[tuple[float, float]], *, less_is_better: bool = False) -> dict[str, object]:
-    """The medians of both sides and of the ratios ours / theirs. less_is_better: a ratio below 1 is in our favour."""
-    ours, theirs = zip(*pairs, strict=True)
-    ratios = [a / b for a, b in pairs]
-    result = {"row": name, "unit": unit, "ours": statistics.median(ours), "theirs": statistics.median(theirs)}
+def precisions() -> list[str]:
+    """float32, and bfloat16 where the processor has it."""
+    from connection.encoder.packed.processor import has_bfloat16
+
+    return ["float32", *["bfloat16"] * has_bfloat16()]
+
+
+def row(name: str, unit: str, ours: list[float], theirs: dict[str, list[float]], *, less_is_better: bool = False) -> dict:
+    """The medians of both sides and of the ratios ours / theirs. theirs: by setting, of which the best one counts.
+
+    less_is_better: a ratio below 1 is in our favour.
+    """
+    medians = {setting: statistics.median(values) for setting, values in theirs.items()}
+    best = (min if less_is_better else max)(medians, key=medians.__getitem__)
+    ratios = [a / b for a, b in zip(ours, theirs[best], strict=True)]
+    result = {"row": name, "unit": unit, "ours": statistics.median(ours), "theirs": medians, "best": best}
     result |= {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
-    result["less_is_better"] = less_is_better
     print(as_line(result), flush=True)
     return result
 
 
 def as_line(result: dict) -> str:
-    return "| {row}, {unit} | {ours:.3g} | {theirs:.3g} | **{ratio:.2f}** ({lowest:.2f} to {highest:.2f}) |".format(**result)
+    theirs = ", ".join(f"{setting} {value:.3g}" for setting, value in result["theirs"].items())
+    ratio = "**{ratio:.2f}** ({lowest:.2f} to {highest:.2f})".format(**result)
+    return f"| {result['row']}, {result['unit']} | {result['ours']:.3g} | {theirs} | {ratio} |"
 
 
-def product_peaks() -> dict[str, float]:
-    """The peak GFLOP/s of torch's and oneDNN's matrix products, over shapes of BERT's feed-forward layer and a square one."""
+def product_peaks(precision: str) -> dict[str, float]:
+    """The peak GFLOP/s of torch's and oneDNN's matrix products, over shapes of BERT's feed-forward layer and a square one.
+
+    Of both, in bfloat16: those of torch, which has no others.
+    """
     import torch
 
-    from connection.encoder.packed.products import linear
+    from connection.encoder.packed.products import works
 
+    def by_onednn(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        if dtype == torch.float32 and works():
+            return torch.ops.mkldnn._linear_pointwise(states, weight, None, "none", [], "")
+        return states @ weight.t()
+
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     peaks = {"torch": 0.0, "onednn": 0.0}
     for tokens, inner, outer in ((460, 384, 1536), (460, 768, 3072), (1024, 1024, 1024)):
-        states, weight = torch.randn(tokens, inner), torch.randn(outer, inner)
-        for name, product in (("torch", lambda x, w: x @ w.t()), ("onednn", linear)):
+        states, weight = torch.randn(tokens, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
+        for name, product in (("torch", lambda x, w: x @ w.t()), ("onednn", by_onednn)):
             times = []
             for _ in range(15):
                 began = time.perf_counter()
@@ -255,47 +318,60 @@ def product_peaks() -> dict[str, float]:
     return peaks
 
 
-def compare_training(name: str, encoder: Path, parameters: float, batch_size: int, steps: int, times: int) -> list[dict]:
+def compare_training(
+    name: str, encoder: Path, parameters: float, batch_size: int, steps: int, options: argparse.Namespace
+) -> list[dict]:
     """parameters: the number of parameters in the encoder's layers; each takes 6 operations per token and step."""
+    rows = []
+    for precision in precisions():
+        ours: list[dict[str, float]] = []
+        theirs: dict[str, list[dict[str, float]]] = {setting: [] for setting in THEIR_SETTINGS[precision]}
+        peaks = []
+        for _ in range(options.alternations):
+            with busy(options.busy):
+                ours.append(in_a_process("ours", precision, encoder, batch_size, steps))
+                for setting, found in theirs.items():
+                    found.append(in_a_process("theirs", setting, encoder, batch_size, steps))
+            peaks.append(product_peaks(precision))
+        label = f"{name}, batch {batch_size}, {precision}" + ", beside other work" * options.busy
+        units = {
+            "pairs_per_second": (f"training {label}", "pairs a second", False),
+            "peak_memory_bytes": (f"training {label}", "peak memory in bytes", True),
+            "seconds_to_ready": (f"start {label}", "seconds until data and model are loaded", True),
+            "seconds_to_first_step": (f"start {label}", "seconds to the first step", True),
+        }
+        for key, (title, unit, less) in units.items():
+            sides = {setting: [one[key] for one in found] for setting, found in theirs.items()}
+            rows.append(row(title, unit, [one[key] for one in ours], sides, less_is_better=less))
+        work_of_a_pair = 6e-9 * parameters * tokens_a_pair(encoder)
+        for kind in ("onednn", "torch"):
+            sides = [
+                [work_of_a_pair * one["pairs_per_second"] / peak[kind] for one, peak in zip(found, peaks, strict=True)]
+                for found in (ours, *theirs.values())
+            ]
+            unit = f"share of the peak of {kind}'s products ({statistics.median(peak[kind] for peak in peaks):.0f} GFLOP/s)"
+            rows.append(row(f"training {label}", unit, sides[0], dict(zip(theirs, sides[1:], strict=True))))
+    return rows
+
+
+def tokens_a_pair(encoder: Path) -> float:
     import pandas as pd
 
     from ConnectionBert import ConnectionBert
 
-    ours, theirs, peaks = [], [], []
-    for _ in range(times):
-        ours.append(in_a_process("ours", encoder, batch_size, steps))
-        peaks.append(product_peaks())
-        theirs.append(in_a_process("theirs", encoder, batch_size, steps))
-    label = f"{name}, batch {batch_size}"
-    units = {
-        "pairs_per_second": (f"training {label}", "pairs a second", False),
-        "peak_memory_bytes": (f"training {label}", "peak memory in bytes", True),
-        "seconds_to_ready": (f"start {label}", "seconds until data and model are loaded", True),
-        "seconds_to_first_step": (f"start {label}", "seconds to the first step", True),
-    }
-    rows = []
-    for key, (title, unit, less) in units.items():
-        pairs = [(a[key], b[key]) for a, b in zip(ours, theirs, strict=True)]
-        rows.append(row(title, unit, pairs, less_is_better=less))
     table = pd.read_csv(STSB / "train.csv", keep_default_na=False)
     tokens, _ = ConnectionBert.load(encoder, quiet=True).tokenize([*table["sentence1"], *table["sentence2"]])
-    tokens_a_pair = sum(map(len, tokens)) / len(table)
-    for peak in ("onednn", "torch"):
-        shares = [6e-9 * parameters * tokens_a_pair * a["pairs_per_second"] / b[peak] for a, b in zip(ours, peaks, strict=True)]
-        shares_theirs = [
-            6e-9 * parameters * tokens_a_pair * a["pairs_per_second"] / b[peak] for a, b in zip(theirs, peaks, strict=True)
-        ]
-        unit = f"share of the peak of {peak}'s products ({statistics.median(p[peak] for p in peaks):.0f} GFLOP/s)"
-        rows.append(row(f"training {label}", unit, list(zip(shares, shares_theirs, strict=True))))
-    return rows
+    return sum(map(len, tokens)) / len(table)
 
 
-def compare_use(times: int, only: list[str]) -> Iterator[dict]:
+def compare_use(options: argparse.Namespace) -> Iterator[dict]:
     """Compare `encode` on the dev sentences, and an evaluation of the dev pairs, in one process."""
     import pandas as pd
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
+    from connection.encoder.packed.products import products_in
     from connection.training.evaluation import evaluate
     from connection.training.objective import Objective
     from ConnectionBert import ConnectionBert
@@ -304,29 +380,49 @@ def compare_use(times: int, only: list[str]) -> Iterator[dict]:
     dev = pd.read_csv(STSB / "dev.csv", keep_default_na=False)
     sides, scores = (dev["sentence1"].tolist(), dev["sentence2"].tolist()), dev["score"] / 5
     ours = ConnectionBert.load(MINILM, max_tokens=128, quiet=True)
-    theirs = SentenceTransformer(str(MINILM), device="cpu", local_files_only=True)
-    theirs.max_seq_length = 128
     sentences = [*sides[0], *sides[1]]
     dataset = ConnectionDataset(*sides, scores.to_numpy(), ours.tokenize)
     evaluator = EmbeddingSimilarityEvaluator(*sides, scores.tolist(), main_similarity="cosine")
 
-    def rate(count: int, function: Callable[[], object]) -> Callable[[], float]:
-        def measure() -> float:
-            began = time.perf_counter()
-            function()
-            return count / (time.perf_counter() - began)
+    def rate(count: int, function: Callable[[], object], *, matmul: str = "highest") -> float:
+        torch.set_float32_matmul_precision(matmul)
+        began = time.perf_counter()
+        function()
+        taken = time.perf_counter() - began
+        torch.set_float32_matmul_precision("highest")
+        return count / taken
 
-        measure()  # warm-up, not counted
-        return measure
+    def in_ours(precision: str, function: Callable[[], object]) -> Callable[[], object]:
+        def call() -> object:
+            with products_in(precision, ours.device):
+                return function()
 
-    encodes = [lambda: ours.encode(sentences), lambda: theirs.encode(sentences, show_progress_bar=False)]
-    evaluations = [lambda: evaluate(ours, dataset, Objective("cosine", ours.dimension)), lambda: evaluator(theirs)]
-    if "encode" in only:
-        pairs = alternate(*(rate(len(sentences), f) for f in encodes), times)
-        yield row("encode MiniLM-L6, the dev sentences", "sentences a second", pairs)
-    if "evaluation" in only:
-        pairs = alternate(*(rate(len(dev), f) for f in evaluations), times)
-        yield row("one evaluation MiniLM-L6, the dev pairs", "pairs a second", pairs)
+        return call
+
+    for precision in precisions():
+        kind = {"dtype": torch.bfloat16} if precision == "bfloat16" else {}
+        theirs = SentenceTransformer(str(MINILM), device="cpu", local_files_only=True, model_kwargs=kind)
+        theirs.max_seq_length = 128
+        tasks = {
+            "encode": (
+                len(sentences), "encode MiniLM-L6, the dev sentences", "sentences a second",
+                lambda: ours.encode(sentences), lambda theirs=theirs: theirs.encode(sentences, show_progress_bar=False),
+            ),
+            "evaluation": (
+                len(dev), "one evaluation MiniLM-L6, the dev pairs", "pairs a second",
+                lambda: evaluate(ours, dataset, Objective("cosine", ours.dimension)), lambda theirs=theirs: evaluator(theirs),
+            ),
+        }  # fmt: skip
+        for name in (name for name in tasks if name in options.only):
+            count, title, unit, call_ours, call_theirs = tasks[name]
+            call_ours = in_ours(precision, call_ours)
+            found: dict[str, list[float]] = {side: [] for side in ("ours", *THEIR_SETTINGS[precision])}
+            for _ in range(options.alternations + 1):
+                for side, values in found.items():
+                    function = call_ours if side == "ours" else call_theirs
+                    values.append(rate(count, function, matmul="medium" if side == "medium" else "highest"))
+            own, *others = (values[1:] for values in found.values())  # the first is a warm-up
+            yield row(f"{title}, {precision}", unit, own, dict(zip(THEIR_SETTINGS[precision], others, strict=True)))
 
 
 # The name of a shape → transformers' model, what differs from its default configuration, parameters in the layers.
@@ -361,27 +457,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--alternations", type=int, default=5)
-    parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--busy", action="store_true", help="beside a process that keeps one core busy")
+    parser.add_argument("--avx2", action="store_true", help="without AVX-512, for both sides")
+    parser.add_argument("--work", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        system, encoder, batch_size, steps, started = options.work
-        print(json.dumps(work(system, Path(encoder), int(batch_size), int(steps), float(started))))
+        system, precision, encoder, batch_size, steps, started = options.work
+        print(json.dumps(work(system, precision, Path(encoder), int(batch_size), int(steps), float(started))))
         return
     if not (STSB / "train.csv").is_file() or not (MINILM / "model.safetensors").is_file():
         sys.exit("Skipped: needs the STS benchmark (STSB or data/stsb/) and all-MiniLM-L6-v2 (downloadBert.py).")
-    print("| | this project | sentence-transformers | ours / theirs, median (lowest to highest) |\n| --- | --- | --- | --- |")
+    if options.avx2 and not os.environ.keys() >= AVX2.keys():  # before torch is loaded, for this process too
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | AVX2)
+    print(f"{processor()}, {os.cpu_count()} cores\n")
+    print("| | this project | sentence-transformers | ours / its best, median (lowest to highest) |\n| --- | --- | --- | --- |")
     rows: list[dict] = []
     if "start" in options.only and "training" not in options.only:
-        rows += compare_training("MiniLM-L6", MINILM, 10.65e6, 16, UNCOUNTED_STEPS + 2, options.alternations)
+        rows += compare_training("MiniLM-L6", MINILM, 10.65e6, 16, UNCOUNTED_STEPS + 2, options)
     if "training" in options.only:
         for batch_size, steps in ((16, 40), (32, 25)):
-            rows += compare_training("MiniLM-L6", MINILM, 10.65e6, batch_size, steps, options.alternations)
+            rows += compare_training("MiniLM-L6", MINILM, 10.65e6, batch_size, steps, options)
     for name, (_, _, parameters) in SHAPES.items():
         if name in options.only:
             with tempfile.TemporaryDirectory() as folder:
                 encoder = write_shape(name, Path(folder))
-                rows += compare_training(f"{name}'s shape", encoder, parameters, 16, 12, options.alternations)
-    rows += compare_use(options.alternations, options.only)
+                rows += compare_training(f"{name}'s shape", encoder, parameters, 16, 12, options)
+    rows += compare_use(options)
     path = ROOT / "benchmarks" / "results" / "against_sentence_transformers.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

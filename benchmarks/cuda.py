@@ -184,16 +184,6 @@ def peaks(device: str) -> dict[str, float]:
     return found
 
 
-def tokens_a_pair(encoder: Path) -> float:
-    import pandas as pd
-
-    from ConnectionBert import ConnectionBert
-
-    table = pd.read_csv(STSB / "train.csv", keep_default_na=False)
-    tokens, _ = ConnectionBert.load(encoder, quiet=True).tokenize([*table["sentence1"], *table["sentence2"]])
-    return sum(map(len, tokens)) / len(table)
-
-
 def compare_training(shapes: dict, device: str, options: argparse.Namespace) -> list[dict]:
     highest = peaks(device)
     print("peaks: " + ", ".join(f"{name} {value:.3g} TFLOP/s" for name, value in highest.items()))
@@ -203,7 +193,7 @@ def compare_training(shapes: dict, device: str, options: argparse.Namespace) -> 
     )
     found = []
     for name, (encoder, parameters) in shapes.items():
-        length = tokens_a_pair(encoder)
+        length = rival.tokens_a_pair(encoder)
         for batch_size in options.batches:
             steps = options.steps or max(14, 1600 // (batch_size + 4))  # as many again are not counted
             for precision in options.precisions:
