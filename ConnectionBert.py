@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from connection import UserMistake
 from connection.disk import durable
@@ -44,6 +43,7 @@ from ConnectionDataset import PackedBatch, pack
 
 if TYPE_CHECKING:
     from transformers import BertModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 # Tokens that `encode` computes at once. On the CPU about one cache full; most batches then have one shape.
 TOKENS_AT_ONCE_ON_CPU, TOKENS_AT_ONCE_ON_CARD = 1024, 32_768
@@ -93,6 +93,7 @@ class ConnectionBert(nn.Module):
         prompts: tuple[str, str] = ("", ""),
         max_tokens: int | None = None,
         quiet: bool = False,
+        whole: bool = True,
     ) -> ConnectionBert:
         """Load an encoder from a folder: a plain BERT, or one saved by this project or by sentence-transformers.
 
@@ -100,12 +101,14 @@ class ConnectionBert(nn.Module):
         SENTENCE2_PROMPT; "" takes the folder's. max_tokens: None takes the folder's; it is lowered to the number
         of BERT's positions. All weights come from the folder, as float32, on the CPU; nothing is downloaded or initialised at
         random. The encoder is in evaluation mode. A missing pooler is left out, since no pooling uses it; unless `quiet`, one
-        line says so. Raises UserMistake if the folder lacks a file or does not hold a valid encoder.
+        line says so. whole: with transformers' own model as `bert`, whose import takes more than a second; without it, an
+        encoder of a family whose layers are computed here has its weights only, which is all that this class uses.
+        Raises UserMistake if the folder lacks a file or does not hold a valid encoder.
         """
         description = inspect_encoder(folder, pooling, prompts)
         config = load_config(description)
         tokenizer = load_tokenizer(description, config)
-        bert = load_model(description, config)
+        bert = load_model(description, config, whole=whole)
         if description.family.has_pooler and bert.pooler is None and not quiet:
             print(f"{description.weights} has no pooler; it is left out, since no pooling uses it.")
         pieces = max(tokenizer.get_vocab().values()) + 1

@@ -326,7 +326,9 @@ def load(
     began = time.perf_counter()
     max_tokens = settings.MAX_TOKENS or folder.own_max_tokens
     prompts = (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT)
-    encoder = ConnectionBert.load(settings.ENCODER, pooling=settings.POOLING, prompts=prompts, max_tokens=max_tokens)
+    encoder = ConnectionBert.load(
+        settings.ENCODER, pooling=settings.POOLING, prompts=prompts, max_tokens=max_tokens, whole=False
+    )
     if encoder.max_tokens < settings.MAX_TOKENS:
         print(f"MAX_TOKENS {settings.MAX_TOKENS} is more than the encoder has positions for: {encoder.max_tokens} is used.")
     elif encoder.max_tokens < folder.own_max_tokens and not folder.is_plain:
@@ -372,10 +374,10 @@ def run_job(job: Job) -> None:
     with job.stop.deferred():
         training = train(job, schedule, before)
     if training.best.step == 0 < training.step:
-        restore_initial(job, partial(ConnectionBert.load, quiet=True))
+        restore_initial(job, partial(ConnectionBert.load, quiet=True, whole=False))
     if not training.best.step:  # no evaluation was better than the one before training, or all were undefined
         job.run.keep_best(job.save)
-    best = ConnectionBert.load(job.run.best, quiet=True).to(job.encoder.device)
+    best = ConnectionBert.load(job.run.best, quiet=True, whole=False).to(job.encoder.device)
     job.load_best_loss()
     after = {name: evaluated(best, dataset) for name, dataset in job.held_out.items()}
     summary = summarise(job, training, before, after)

@@ -7,6 +7,7 @@ Each constant is also a flag for one run. The result is a training file with NEG
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from connection.constants import MINING_KINDS
@@ -129,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     from connection.use.encoder import load_encoder
     from ConnectionBert import ConnectionBert
 
-    encoder = load_encoder(settings, ConnectionBert.load)
+    encoder = load_encoder(settings, partial(ConnectionBert.load, whole=False))
     with (
         stoppable(),
         claimed(settings.OUTPUT_FILE, "OUTPUT_FILE"),

@@ -7,6 +7,7 @@ Each constant is also a flag for one run; a single pair:  --sentence1 "A kitten 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
@@ -139,7 +140,7 @@ def score_pair(settings: Settings, calibration: Calibration | None) -> None:
     from connection.use.scoring import pair_text
     from ConnectionBert import ConnectionBert
 
-    encoder = load_encoder(settings, ConnectionBert.load)
+    encoder = load_encoder(settings, partial(ConnectionBert.load, whole=False))
     classifier = Classifier.load(settings.ENCODER, encoder.embedding_size)
     with memory_errors_named(encoder.device, BATCH_SIZE=settings.BATCH_SIZE):
         print(pair_text(encoder, settings.SENTENCE1, settings.SENTENCE2, calibration, classifier, settings.PRECISION))
@@ -173,7 +174,7 @@ def score_file(settings: Settings, folder: EncoderFolder, calibration: Calibrati
     from connection.use.encoder import load_encoder
     from ConnectionBert import ConnectionBert
 
-    encoder = load_encoder(settings, ConnectionBert.load)
+    encoder = load_encoder(settings, partial(ConnectionBert.load, whole=False))
     classifier = Classifier.load(settings.ENCODER, encoder.embedding_size)
     if calibration is None and classifier is None:
         print(f"{settings.ENCODER} has no calibration of training: similarity only, no score_predicted.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from connection import UserMistake
@@ -149,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     from connection.use.search.session import Session  # not earlier: it imports torch, which takes seconds
     from ConnectionBert import ConnectionBert
 
-    with stoppable(), closing(Session(settings, header, prompts, ConnectionBert.load)) as session:
+    with stoppable(), closing(Session(settings, header, prompts, partial(ConnectionBert.load, whole=False))) as session:
         if corpus is not None:
             session.update(corpus, files["CORPUS_FILE"])
         session.open()

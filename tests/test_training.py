@@ -32,6 +32,7 @@ from connection.training.correlations import average_precision, spearman
 from connection.training.job import Job
 from connection.training.losses import fitting
 from connection.training.losses.cosine import cosine_loss
+from connection.training.optimizer import AdamW
 from ConnectionBert import ConnectionBert
 
 ROOT = Path(script.__file__).resolve().parent
@@ -235,8 +236,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
         return loss * math.nan if len(steps) == 3 else loss
 
     moved = []
-    real_step = torch.optim.AdamW.step
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: (moved.append(1), real_step(self, *a, **k))[1])
+    real_step = AdamW.step
+    monkeypatch.setattr(AdamW, "step", lambda self, *a, **k: (moved.append(1), real_step(self, *a, **k))[1])
     monkeypatch.setattr(connection.training.losses.cosine, "cosine_loss", poisoned)
     with pytest.raises(
         UserMistake, match=r"Step 3: the loss is nan .* Lower LEARNING_RATE, .* on lines (\d+, ){5}… of .*train\.csv"
@@ -360,6 +361,24 @@ def test_a_run_of_each_loss_is_resumed_to_the_byte(
 ) -> None:
     changes = {"loss": loss, "learning_rate": 1e-3} | ({"dimensions": dimensions} if dimensions else {})
     runs.check_training(script, tiny_encoder, yes_no_files, tmp_path / "run", **changes)
+
+
+@pytest.mark.slow
+def test_a_start_imports_neither_transformers_layers_nor_torchs_compiler(
+    tiny_encoder: Path, pairs_files: dict[str, Path], tmp_path: Path
+) -> None:
+    """Each takes about a second (benchmarks/README.md)."""
+    flags = [f"--{name}-file={path}" for name, path in pairs_files.items()] + [f"--encoder={tiny_encoder}"]
+    program = f"""
+import sys
+import bertFineTuningWithConnectionData as script
+script.main({[*flags, f"--output={tmp_path / 'run'}", "--epochs=1", "--device=cpu"]!r})
+print(sorted({{"transformers", "transformers.modeling_utils", "torch._dynamo", "sympy"}} & set(sys.modules)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "['transformers']"
 
 
 def test_a_finished_run_answers_before_anything_slow_is_imported_or_read(train: Train, tmp_path: Path) -> None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import safetensors.torch
 import torch
 from torch import Tensor
-from transformers import PretrainedConfig
 
 from connection import UserMistake
 from connection.encoder.families import FAMILIES
 from connection.encoder.folder import EncoderFolder
-from connection.encoder.packed.attention import PACKED
+from connection.encoder.plain_model import PlainModel, named_shapes
 from connection.script.interruption import Stopped
 
 if TYPE_CHECKING:
-    from transformers import BertModel
+    from transformers import BertModel, PretrainedConfig
 
 
 def load_config(folder: EncoderFolder) -> PretrainedConfig:
@@ -37,12 +36,21 @@ def load_config(folder: EncoderFolder) -> PretrainedConfig:
     return config
 
 
-def _make_model(folder: EncoderFolder, config: PretrainedConfig, *, pooler: bool) -> BertModel:
-    """The family's model on torch's "meta" device, which allocates no memory for weights.
+def _needs_only_weights(folder: EncoderFolder, config: PretrainedConfig) -> bool:
+    """Whether this project computes the layers itself, by an activation that needs no code of transformers either."""
+    return bool(folder.family.layers_at) and folder.family.activation(config) == "gelu"
+
+
+def _make_model(
+    folder: EncoderFolder, config: PretrainedConfig, *, pooler: bool, whole: bool = False
+) -> BertModel | PlainModel:
+    """The family's model on torch's "meta" device, which allocates no memory for weights. whole: as for `load_model`.
 
     torch turns a signal received while it enters or leaves that device into an error of its own; this raises `Stopped` again.
     """
     try:
+        if not whole and _needs_only_weights(folder, config):
+            return PlainModel(folder.family, config, pooler=pooler)
         with torch.device("meta"):
             return folder.family.make_model(config, pooler=pooler)
     except Exception as error:
@@ -61,9 +69,10 @@ def weights_bytes(folder: EncoderFolder) -> int:
         return sum(4 * math.prod(file.get_slice(name).get_shape()) for name in kept)
 
 
-def load_model(folder: EncoderFolder, config: PretrainedConfig) -> BertModel:
+def load_model(folder: EncoderFolder, config: PretrainedConfig, *, whole: bool) -> BertModel:
     """The family's model with the weights of the folder, in float32, with the attention of packed sentences.
 
+    whole: transformers' model, whose code takes its time to import; else only its weights, where that is enough.
     Raises UserMistake if a weight is missing, unknown, of another shape, or not finite.
     """
     assert folder.weights is not None  # only downloadBert.py inspects a folder without weights
@@ -73,16 +82,22 @@ def load_model(folder: EncoderFolder, config: PretrainedConfig) -> BertModel:
     twice = [name for name, next_name in itertools.pairwise(sorted_names) if name == next_name]
     if twice:
         raise UserMistake(f"{folder.weights} holds {twice[0]} under two names. Download the file again.")
-    weights = {name: tensors[file_name] for file_name, name in names.items()}
-    config._attn_implementation = PACKED if folder.family.packs_attention else "eager"
-    model = _make_model(folder, config, pooler=any(name.startswith("pooler.") for name in weights))
-    _check_weights(folder, weights, dict(model.named_parameters()))
-    model.to_empty(device="cpu")
-    folder.family.fill_buffers(model)
-    model.load_state_dict(weights, strict=True)
+    weights = {name: tensors.pop(file_name) for file_name, name in names.items()}
+    whole = whole or not _needs_only_weights(folder, config)
+    if whole and folder.family.packs_attention:
+        from connection.encoder.packed.attention import PACKED
+    config._attn_implementation = PACKED if whole and folder.family.packs_attention else "eager"
+    model = _make_model(folder, config, pooler=any(name.startswith("pooler.") for name in weights), whole=whole)
+    _check_weights(folder, weights, named_shapes(model))
+    if isinstance(model, PlainModel):
+        model.take(weights)
+    else:
+        model.to_empty(device="cpu")
+        folder.family.fill_buffers(model)
+        model.load_state_dict(weights, strict=True)
     if pooler := getattr(model, "pooler", None):
         pooler.requires_grad_(False)  # saved with the rest, but no pooling uses it, so it never has a gradient
-    return model
+    return cast("BertModel", model)  # which stands for the model of any family
 
 
 def weight_names(folder: EncoderFolder, names: Sequence[str]) -> dict[str, str]:
@@ -147,17 +162,17 @@ def _are_weights(value: Any) -> bool:
     )
 
 
-def _check_weights(folder: EncoderFolder, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def _check_weights(folder: EncoderFolder, weights: dict[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
     """Raise UserMistake unless names and shapes are as expected and every value is finite in float32."""
     missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
-    misshapen = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
+    misshapen = [name for name in expected if name in weights and tuple(weights[name].shape) != expected[name]]
     if missing:
         problem = f"lacks {len(missing)} of {len(expected)} weights, such as {missing[0]}"
     elif unknown:
         problem = f"has {len(unknown)} weights that {folder.family.name} does not have, such as {unknown[0]}"
     elif misshapen:
         name = misshapen[0]
-        problem = f"has {name} of shape {tuple(weights[name].shape)} where config.json says {tuple(expected[name].shape)}"
+        problem = f"has {name} of shape {tuple(weights[name].shape)} where config.json says {expected[name]}"
     else:
         invalid = [name for name, x in weights.items() if not x.is_floating_point() or not x.float().isfinite().all()]
         problem = f"has values in {invalid[0]} that are not finite or not floating point" if invalid else ""

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's, by its functions as they are written.
+
+    torch wraps them for its compiler, and imports that when they are first called. It takes a second, and nothing is compiled.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 def make_optimizer(encoder: torch.nn.Module, weight_decay: float, loss: torch.nn.Module | None = None) -> torch.optim.Optimizer:
@@ -19,7 +31,7 @@ def make_optimizer(encoder: torch.nn.Module, weight_decay: float, loss: torch.nn
     decayed = [(name, weight) for name, weight in trained if weight.dim() > 1]
     others = [(name, weight) for name, weight in trained if weight.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    return AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
+import connection.encoder.weights
 from connection import UserMistake
-from connection.encoder.families.bert import Bert
 from connection.encoder.folder import inspect_encoder
 from connection.encoder.weights import load_config, weights_bytes
 from connection.script.interruption import Stopped
@@ -429,12 +429,12 @@ def test_the_room_for_weights_is_that_of_float32_without_heads(tmp_path: Path, b
 def test_a_signal_while_a_model_is_made_is_no_fault_of_its_files(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Struck between two steps of its bookkeeping, torch answers with an error of its own."""
 
-    def struck(self: object, config: object, *, pooler: bool) -> None:
+    def struck(family: object, config: object, *, pooler: bool) -> None:
         try:
             raise Stopped(15)
         finally:
             raise RuntimeError("trying to pop from empty mode stack")
 
-    monkeypatch.setattr(Bert, "make_model", struck)
+    monkeypatch.setattr(connection.encoder.weights, "PlainModel", struck)
     with pytest.raises(Stopped):
         load_config(inspect_encoder(tiny_encoder))

@@ -19,6 +19,8 @@ from torch import Tensor
 import bertFineTuningWithConnectionData as script
 from connection import UserMistake
 from connection.encoder.families import FAMILIES
+from connection.encoder.families.mpnet import distance_buckets
+from connection.encoder.plain_model import PlainModel
 from ConnectionBert import ConnectionBert
 from ConnectionDataset import pack
 
@@ -52,6 +54,65 @@ every_one = pytest.mark.parametrize("name", families.TINY)
 
 def test_every_family_has_a_tiny_encoder() -> None:
     assert {name.split(",")[0] for name in families.TINY} == set(FAMILIES)
+
+
+def structure(model: torch.nn.Module) -> list[tuple[str, type, object]]:
+    """What holds weights, in the order of the weights: name, kind, and what else matters of it."""
+    kinds = (torch.nn.Linear, torch.nn.LayerNorm, torch.nn.Embedding)
+    holders = [(name, module) for name, module in model.named_modules() if isinstance(module, kinds)]
+    order: dict[str, int] = {}
+    for place, (name, _) in enumerate(model.named_parameters()):
+        order.setdefault(name.rpartition(".")[0], place)
+    holders.sort(key=lambda holder: order[holder[0]])
+    return [(name, type(x), getattr(x, "padding_idx", None) or getattr(x, "eps", None)) for name, x in holders]
+
+
+@every_one
+def test_weights_without_transformers_code_are_the_same_encoder(
+    encoders: Encoders, name: str, tmp_path: Path, sentence_factory: Callable
+) -> None:
+    """The same modules in the same order, so the same vectors, gradients and files to the bit."""
+    results = []
+    for whole in (True, False):
+        encoder = ConnectionBert.load(encoders(name), whole=whole, quiet=True)
+        is_plain = isinstance(encoder.bert, PlainModel)
+        assert is_plain == (not whole and bool(encoder.family.layers_at))
+        weights = [(name, weight.shape, weight.requires_grad) for name, weight in encoder.bert.named_parameters()]
+        vectors = encoder.encode(SENTENCES)
+        encoder.save(tmp_path / str(whole))
+        encoder.train_rows_of(np.arange(9))
+        torch.manual_seed(0)
+        encoder.train()(pack([np.arange(5, 9), np.arange(5, 7)])).sin().sum().backward()
+        gradients = {name: weight.grad for name, weight in encoder.named_parameters() if weight.grad is not None}
+        facts = structure(encoder.bert), weights, encoder.bert.num_parameters(), encoder.bert.dtype, encoder.device
+        results.append((facts, vectors, gradients))
+    (facts, vectors, gradients), (own_facts, own_vectors, own_gradients) = results
+    assert facts == own_facts and np.array_equal(vectors, own_vectors) and gradients.keys() == own_gradients.keys()
+    assert len(gradients) > 10 and all(torch.equal(x, own_gradients[name]) for name, x in gradients.items())
+    for path in (tmp_path / "True").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "False" / path.relative_to(tmp_path / "True")).read_bytes(), path.name
+
+
+def test_a_plain_model_says_that_it_computes_nothing(encoders: Encoders) -> None:
+    encoder = ConnectionBert.load(encoders("roberta, BPE"), whole=False, quiet=True)
+    encoder.by_hand = False
+    with pytest.raises(RuntimeError, match="load it with whole=True"):
+        encoder.encode(["a"])
+
+
+def test_an_activation_of_transformers_needs_its_code(encoders: Encoders, tmp_path: Path) -> None:
+    folder = shutil.copytree(encoders("roberta, BPE"), tmp_path / "relu")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu_new"}), encoding="utf-8")
+    whole, plain = (ConnectionBert.load(folder, whole=whole, quiet=True) for whole in (True, False))
+    assert type(whole.bert) is type(plain.bert) and np.array_equal(whole.encode(["a"]), plain.encode(["a"]))
+
+
+def test_the_buckets_of_distances_are_those_of_transformers() -> None:
+    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+
+    positions = torch.arange(500)
+    assert torch.equal(distance_buckets(500), MPNetEncoder.relative_position_bucket(positions - positions[:, None]))
 
 
 def padded(sentences: list[np.ndarray], padding: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +39,11 @@ class Dropouts(NamedTuple):
     after_attention: bool = True
 
 
+def with_bias(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weight and the bias of a linear layer (N, K) or a LayerNorm (N,)."""
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
 class Bert:
     """What differs between families: the configuration, the names of modules and weights, the embeddings.
 
@@ -48,6 +54,18 @@ class Bert:
     name = "BERT"  # for messages
     config_class, model_class = "BertConfig", "BertModel"  # of transformers
     word_embeddings = "embeddings.word_embeddings"  # the module's name in the model
+    layers_at = "encoder.layer"  # the name of the list of layers; "" where they are not BERT's
+    # The modules of a layer by name, in the order of `LayerModules`.
+    layer_names: tuple[str, ...] = (
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+        "attention.output.LayerNorm",
+        "intermediate.dense",
+        "output.dense",
+        "output.LayerNorm",
+    )
     prefix = "bert."  # of every weight's name in checkpoints that were published with heads
     # Output layers of pre-training or of a task; not part of an encoder.
     heads: tuple[str, ...] = ("cls.", "classifier.", "qa_outputs.")
@@ -113,6 +131,40 @@ class Bert:
         options = {"add_pooling_layer": pooler} if self.has_pooler else {}
         return getattr(transformers, self.model_class)(config, **options)
 
+    def shapes(self, config: PretrainedConfig, *, pooler: bool) -> dict[str, tuple[int, ...]]:
+        """The shape of each weight of transformers' model by name, in its order. Only where the layers are BERT's."""
+        hidden, inner = config.hidden_size, self.inner_size(config)
+        own = [(hidden, hidden)] * 4 + [(hidden,), (inner, hidden), (hidden, inner), (hidden,)]
+        found = self.embedding_shapes(config)
+        for number in range(config.num_hidden_layers):
+            for name, shape in zip(self.layer_names, own, strict=True):
+                found |= with_bias(f"{self.layers_at}.{number}.{name}", shape)
+        found |= self.further_shapes(config)
+        return found | (with_bias("pooler.dense", (hidden, hidden)) if pooler else {})
+
+    def embedding_shapes(self, config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
+        """Those of the modules before the layers."""
+        width = getattr(config, "embedding_size", config.hidden_size)
+        counts = {
+            "word_embeddings": config.vocab_size,
+            "position_embeddings": config.max_position_embeddings,
+            "token_type_embeddings": getattr(config, "type_vocab_size", 0),  # some families have none
+        }
+        found = {f"embeddings.{name}.weight": (count, width) for name, count in counts.items() if count}
+        return found | with_bias("embeddings.LayerNorm", (width,))
+
+    def further_shapes(self, config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
+        """Those of modules between the layers and the pooler."""
+        return {}
+
+    def inner_size(self, config: PretrainedConfig) -> int:
+        """The size of the layers' inner states."""
+        return config.intermediate_size
+
+    def padding_rows(self, config: PretrainedConfig) -> dict[str, int]:
+        """The rows of embeddings that are not trained, by the name of the module."""
+        return {self.word_embeddings: config.pad_token_id}
+
     def fill_buffers(self, model: BertModel) -> None:
         """Fill the buffers of a model that was made on the "meta" device. They are not in the weight file."""
         import torch
@@ -166,20 +218,10 @@ class Bert:
 
     def layers(self, model: Any) -> list[LayerModules]:
         """The modules of each layer; an empty list where the layers are not BERT's and only transformers computes them."""
-        return [
-            LayerModules(
-                layer.attention.self.query,
-                layer.attention.self.key,
-                layer.attention.self.value,
-                layer.attention.output.dense,
-                layer.attention.output.LayerNorm,
-                layer.intermediate.dense,
-                layer.output.dense,
-                layer.output.LayerNorm,
-                layer,
-            )
-            for layer in model.encoder.layer
-        ]
+        if not self.layers_at:
+            return []
+        modules_of = attrgetter(*self.layer_names)
+        return [LayerModules._make((*modules_of(layer), layer)) for layer in attrgetter(self.layers_at)(model)]
 
     def activation(self, config: PretrainedConfig) -> str:
         return config.hidden_act

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from connection.encoder.families.bert import Bert, Dropouts, LayerModules
+from connection.encoder.families.bert import Bert, Dropouts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,17 @@ class DistilBert(Bert):
     config_class, model_class, prefix = "DistilBertConfig", "DistilBertModel", "distilbert."
     heads = ("vocab_", "pre_classifier.", "classifier.", "qa_outputs.")
     buffers = ("embeddings.position_ids",)
+    layers_at = "transformer.layer"
+    layer_names = (
+        "attention.q_lin",
+        "attention.k_lin",
+        "attention.v_lin",
+        "attention.out_lin",
+        "sa_layer_norm",
+        "ffn.lin1",
+        "ffn.lin2",
+        "output_layer_norm",
+    )
     has_pooler = False
     inputs = ("input_ids", "attention_mask")
     # Without sinusoidal_pos_embds: wherever the position embeddings come from, they are in the weight file.
@@ -40,21 +51,8 @@ class DistilBert(Bert):
     def embed(self, model: Any, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         return model.embeddings.word_embeddings(input_ids) + model.embeddings.position_embeddings(position_ids)
 
-    def layers(self, model: Any) -> list[LayerModules]:
-        return [
-            LayerModules(
-                layer.attention.q_lin,
-                layer.attention.k_lin,
-                layer.attention.v_lin,
-                layer.attention.out_lin,
-                layer.sa_layer_norm,
-                layer.ffn.lin1,
-                layer.ffn.lin2,
-                layer.output_layer_norm,
-                layer,
-            )
-            for layer in model.transformer.layer
-        ]
+    def inner_size(self, config: PretrainedConfig) -> int:
+        return config.hidden_dim
 
     def activation(self, config: PretrainedConfig) -> str:
         return config.activation

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from connection.encoder.families.bert import Bert
+from connection.encoder.families.bert import Bert, with_bias
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PretrainedConfig
 
 
 class Electra(Bert):
@@ -19,6 +20,10 @@ class Electra(Bert):
     config_fields = Bert.config_fields | {"embedding_size"}
     sizes: Mapping[str, int] = {**Bert.sizes, "embedding_size": 65_536}
     width_and_heads = ("hidden_size", 256), ("num_attention_heads", 4)
+
+    def embedding_shapes(self, config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
+        found, width, hidden = super().embedding_shapes(config), config.embedding_size, config.hidden_size
+        return found | (with_bias("embeddings_project", (hidden, width)) if width != hidden else {})
 
     def project(self, model: Any, embedded: Tensor) -> Tensor:
         projection = getattr(model, "embeddings_project", None)

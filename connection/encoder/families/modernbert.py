@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connection import UserMistake
-from connection.encoder.families.bert import Bert, LayerModules
+from connection.encoder.families.bert import Bert
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -20,6 +20,7 @@ class ModernBert(Bert):
     name = "ModernBERT"
     config_class, model_class, prefix = "ModernBertConfig", "ModernBertModel", "model."
     word_embeddings = "embeddings.tok_embeddings"
+    layers_at = ""
     heads = ("head.", "decoder.", "classifier.")
     buffers = ()
     has_pooler = False
@@ -53,9 +54,6 @@ class ModernBert(Bert):
 
     def fill_buffers(self, model: Any) -> None:
         model.rotary_emb = type(model.rotary_emb)(model.config)
-
-    def layers(self, model: Any) -> list[LayerModules]:
-        return []
 
     def activation(self, config: PretrainedConfig) -> str:
         return config.hidden_activation

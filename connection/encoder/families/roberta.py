@@ -35,6 +35,14 @@ class Roberta(Bert):
     def positions(self, input_ids: Tensor, positions: Tensor, config: PretrainedConfig) -> Tensor:
         return positions_after_padding(input_ids, positions, config.pad_token_id)
 
+    def embedding_shapes(self, config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
+        found = super().embedding_shapes(config)
+        last = "embeddings.position_embeddings.weight"
+        return {name: shape for name, shape in found.items() if name != last} | {last: found[last]}
+
+    def padding_rows(self, config: PretrainedConfig) -> dict[str, int]:
+        return dict.fromkeys((self.word_embeddings, "embeddings.position_embeddings"), config.pad_token_id)
+
     def most_tokens(self, config: PretrainedConfig) -> int:
         return config.max_position_embeddings - config.pad_token_id - 1
 

@@ -6,12 +6,12 @@ In bfloat16 the operands of products and attention are cast; sums, LayerNorm and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.activations import ACT2FN
 
 from connection.encoder.packed.blocks import Blocks
 
@@ -37,7 +37,7 @@ def states_in(dtype: torch.dtype, family: Bert, model: BertModel, embedded: Tens
     """The same with operands of this type."""
     config, dropouts, training = model.config, family.dropouts(model.config), model.training
     heads = config.num_attention_heads
-    activation = ACT2FN[family.activation(config)]
+    activation = _activation(family.activation(config))
     scale = (config.hidden_size // heads) ** -0.5
     attention_dropout = dropouts.attention if training else 0.0
     biases = blocks.biases(dtype, family.position_bias(model, blocks.longest))
@@ -52,6 +52,16 @@ def states_in(dtype: torch.dtype, family: Bert, model: BertModel, embedded: Tens
         dense = _linear(activation(_linear(states, modules.inner, dtype)), modules.output, dtype)
         states = modules.output_norm(states + F.dropout(dense, dropouts.hidden, training))
     return states
+
+
+def _activation(name: str) -> Callable[[Tensor], Tensor]:
+    """An activation by its name in config.json."""
+    if name == "gelu":
+        return F.gelu
+    from transformers.activations import ACT2FN
+
+    found: Callable[[Tensor], Tensor] = ACT2FN[name]
+    return found
 
 
 def _linear(states: Tensor, module: nn.Linear, dtype: torch.dtype) -> Tensor:
