@@ -94,7 +94,7 @@ class PlainModel(nn.Module):
 
 def _linear(outputs: int, inputs: int) -> nn.Linear:
     """A linear layer on the "meta" device, without initial values, for which torch imports its compiler there."""
-    module = nn.Linear(1, 1)
+    module = nn.Linear(1, 1, device="meta")
     module.in_features, module.out_features = inputs, outputs
     module.weight = nn.Parameter(torch.empty(outputs, inputs, device="meta"))
     module.bias = nn.Parameter(torch.empty(outputs, device="meta"))
