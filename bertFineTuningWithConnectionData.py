@@ -215,7 +215,12 @@ def main(arguments: list[str] | None = None) -> int:
         check_tensorboard()
     adopt_unfinished(settings, TRAINING_DEFAULTS)
     folder = inspect_encoder(settings.ENCODER, settings.POOLING, (settings.SENTENCE1_PROMPT, settings.SENTENCE2_PROMPT))
-    data_files = {name: getattr(settings, name) for name in ("TRAIN_FILE", "DEV_FILE", "TEST_FILE", "POSITIVES_FILE")}
+    data_files = {
+        "TRAIN_FILE": settings.TRAIN_FILE,
+        "DEV_FILE": settings.DEV_FILE,
+        "TEST_FILE": settings.TEST_FILE,
+        "POSITIVES_FILE": settings.POSITIVES_FILE,
+    }
     digests = Digests(
         {"ENCODER": folder.files} | {name: {path.name: path} if path else {} for name, path in data_files.items()}
     )
