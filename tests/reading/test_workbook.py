@@ -60,8 +60,9 @@ def pack(path: Path, parts: dict[str, bytes]) -> Path:
 
 def changed(path: Path, part: str, old: bytes, new: bytes) -> Path:
     parts = members(path)
-    assert old in parts[part]
-    return pack(path, parts | {part: parts[part].replace(old, new)})
+    content = parts[part].replace(b" />", b"/>")  # as openpyxl writes where lxml is installed
+    assert old in content
+    return pack(path, parts | {part: content.replace(old, new)})
 
 
 def read(path: Path, reading: Reading = READING) -> list[tuple[int, list[str] | BadRow]]:
@@ -138,7 +139,7 @@ def test_a_stray_cell_far_away_and_a_wrong_size_cost_nothing(path: Path) -> None
     book.active["A1048576"] = "3"
     book.active["B1048576"] = "4"
     book.save(path)
-    changed(path, "xl/worksheets/sheet1.xml", b'<dimension ref="A1:XFD1048576" />', b'<dimension ref="A1:B1" />')
+    changed(path, "xl/worksheets/sheet1.xml", b'<dimension ref="A1:XFD1048576"/>', b'<dimension ref="A1:B1"/>')
     started = time.monotonic()
     table = workbook.open_file(path, READING)
     assert [line for line, _ in table] == [2, 3, 1_048_576]
@@ -184,7 +185,7 @@ def test_a_formula_that_was_never_calculated_is_a_bad_row(path: Path) -> None:
     rows = list(table)
     assert rows == [(2, ["1", "2"]), (3, f'column "a": {step}'), (5, f'column "a": {step}'), (6, ["", "x"])]
     assert [type(cells) for _, cells in rows] == [list, BadRow, BadRow, list] and table.blank_lines == 1
-    calculated = changed(path, "xl/worksheets/sheet1.xml", b"<f>A2+1</f><v />", b"<f>A2+1</f><v>7</v>")
+    calculated = changed(path, "xl/worksheets/sheet1.xml", b"<f>A2+1</f><v/>", b"<f>A2+1</f><v>7</v>")
     assert read(calculated)[1] == (3, ["7", "1"])
 
 
