@@ -323,7 +323,7 @@ def compare_training(
 ) -> list[dict]:
     """parameters: the number of parameters in the encoder's layers; each takes 6 operations per token and step."""
     rows = []
-    for precision in precisions():
+    for precision in options.precisions:
         ours: list[dict[str, float]] = []
         theirs: dict[str, list[dict[str, float]]] = {setting: [] for setting in THEIR_SETTINGS[precision]}
         peaks = []
@@ -399,7 +399,7 @@ def compare_use(options: argparse.Namespace) -> Iterator[dict]:
 
         return call
 
-    for precision in precisions():
+    for precision in options.precisions:
         kind = {"dtype": torch.bfloat16} if precision == "bfloat16" else {}
         theirs = SentenceTransformer(str(MINILM), device="cpu", local_files_only=True, model_kwargs=kind)
         theirs.max_seq_length = 128
@@ -457,6 +457,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--alternations", type=int, default=5)
+    parser.add_argument(
+        "--batch-sizes", nargs="+", type=int, choices=(16, 32), default=[16, 32], help="of MiniLM-L6's training"
+    )
+    parser.add_argument("--precisions", nargs="+", choices=THEIR_SETTINGS, help="both, where the processor has bfloat16")
     parser.add_argument("--busy", action="store_true", help="beside a process that keeps one core busy")
     parser.add_argument("--avx2", action="store_true", help="without AVX-512, for both sides")
     parser.add_argument("--work", nargs=6, help=argparse.SUPPRESS)
@@ -469,13 +473,14 @@ def main() -> None:
         sys.exit("Skipped: needs the STS benchmark (STSB or data/stsb/) and all-MiniLM-L6-v2 (downloadBert.py).")
     if options.avx2 and not os.environ.keys() >= AVX2.keys():  # before torch is loaded, for this process too
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | AVX2)
+    options.precisions = options.precisions or precisions()
     print(f"{processor()}, {os.cpu_count()} cores\n")
     print("| | this project | sentence-transformers | ours / its best, median (lowest to highest) |\n| --- | --- | --- | --- |")
     rows: list[dict] = []
     if "start" in options.only and "training" not in options.only:
         rows += compare_training("MiniLM-L6", MINILM, 10.65e6, 16, UNCOUNTED_STEPS + 2, options)
     if "training" in options.only:
-        for batch_size, steps in ((16, 40), (32, 25)):
+        for batch_size, steps in ((size, {16: 40, 32: 25}[size]) for size in options.batch_sizes):
             rows += compare_training("MiniLM-L6", MINILM, 10.65e6, batch_size, steps, options)
     for name, (_, _, parameters) in SHAPES.items():
         if name in options.only:
